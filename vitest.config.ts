@@ -1,0 +1,18 @@
+import { defineConfig } from "vitest/config"
+import { Summary } from "./test/summary.ts"
+
+const conditions = ["holdfast-source", "node", "import", "module", "default"]
+
+export default defineConfig({
+  // Without the condition "holdfast" in a test would be dist/, and every class would exist twice.
+  ssr: { resolve: { conditions } },
+  test: {
+    include: ["test/**/*.test.ts"],
+    // Loading Effect costs 0.3 s for each isolated file.
+    isolate: false,
+    maxWorkers: 2,
+    testTimeout: 20_000,
+    setupFiles: ["test/setup.ts"],
+    reporters: ["default", new Summary()]
+  }
+})
