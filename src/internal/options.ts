@@ -1,0 +1,84 @@
+/**
+ * Checks of options, shared by all policies. A check returns the option's value or its default, and throws
+ * `InvalidOptions` for what makes no sense; `checked` turns that into a typed failure.
+ */
+import { Duration, Effect, Option } from "effect"
+import { InvalidOptions } from "../InvalidOptions.ts"
+
+/** Bounds of a number; both are included. */
+export interface Bounds {
+  readonly min?: number | undefined
+  readonly max?: number | undefined
+}
+
+/** The checks of one module's options. */
+export interface Checks {
+  /** A whole number, at least 0 unless told otherwise. */
+  readonly int: (field: string, value: number | undefined, fallback: number, bounds?: Bounds) => number
+  /** A finite number, at least 0 unless told otherwise. */
+  readonly number: (field: string, value: number | undefined, fallback: number, bounds?: Bounds) => number
+  /** A share above 0 and up to 1. */
+  readonly ratio: (field: string, value: number | undefined, fallback: number) => number
+  /** A finite duration as milliseconds, at least 0 unless told otherwise; bounds are milliseconds. */
+  readonly millis: (
+    field: string,
+    value: Duration.Input | undefined,
+    fallback: Duration.Input,
+    bounds?: Bounds
+  ) => number
+  /** Refuses the option unless the condition holds. */
+  readonly ensure: (condition: boolean, field: string, message: string) => void
+}
+
+const describe = ({ max, min = 0 }: Bounds, unit: string): string =>
+  max === undefined ? `at least ${min}${unit}` : `from ${min} to ${max}${unit}`
+
+const within = (value: number, { max = Infinity, min = 0 }: Bounds): boolean => value >= min && value <= max
+
+/** The checks for one module. `prefix` goes before each field's name, as in `"retry."`. */
+export const checks = (module: string, prefix = ""): Checks => {
+  const refuse = (field: string, message: string): never => {
+    throw new InvalidOptions({ module, field: prefix + field, message })
+  }
+  const shown = (value: unknown): string => typeof value === "string" ? JSON.stringify(value) : String(value)
+  return {
+    int: (field, value, fallback, bounds = {}) => {
+      const n = value ?? fallback
+      return Number.isSafeInteger(n) && within(n, bounds)
+        ? n
+        : refuse(field, `must be a whole number, ${describe(bounds, "")}, not ${shown(n)}`)
+    },
+    number: (field, value, fallback, bounds = {}) => {
+      const n = value ?? fallback
+      return Number.isFinite(n) && within(n, bounds)
+        ? n
+        : refuse(field, `must be a finite number, ${describe(bounds, "")}, not ${shown(n)}`)
+    },
+    ratio: (field, value, fallback) => {
+      const n = value ?? fallback
+      return n > 0 && n <= 1 ? n : refuse(field, `must be above 0 and at most 1, not ${shown(n)}`)
+    },
+    millis: (field, value, fallback, bounds = {}) => {
+      const input = value ?? fallback
+      const duration = Duration.fromInput(input)
+      if (Option.isNone(duration)) return refuse(field, `must be a duration, not ${shown(input)}`)
+      const millis = Duration.toMillis(duration.value)
+      return Number.isFinite(millis) && within(millis, bounds)
+        ? millis
+        : refuse(field, `must be a finite duration, ${describe(bounds, " ms")}, not ${shown(input)}`)
+    },
+    ensure: (condition, field, message) => {
+      if (!condition) refuse(field, message)
+    }
+  }
+}
+
+/** Runs what the checks guard: an `InvalidOptions` thrown in it is a typed failure, anything else a defect. */
+export const checked = <A>(build: () => A): Effect.Effect<A, InvalidOptions> =>
+  Effect.try({
+    try: build,
+    catch: (error) => {
+      if (error instanceof InvalidOptions) return error
+      throw error
+    }
+  })
