@@ -1,0 +1,173 @@
+/**
+ * Rate limits without Effect: how long until so many calls may start, and that they did. Nothing is taken before it may
+ * be used, so whoever stops waiting has nothing to give back. `now` is in epoch milliseconds; a clock that goes
+ * backwards only makes callers wait longer by as much.
+ */
+
+/** The rule of one algorithm. */
+export interface Limiter {
+  /** The largest cost that can ever be granted. */
+  readonly burst: number
+  /** Milliseconds until `cost` calls may start at once; 0 for now. */
+  readonly wait: (cost: number, now: number) => number
+  /** Counts `cost` calls that start now. Only after `wait` said 0. */
+  readonly take: (cost: number, now: number) => void
+  /** How many calls may start at once. */
+  readonly available: (now: number) => number
+  /** The provider says that only so many are left. */
+  readonly cap: (remaining: number, now: number) => void
+}
+
+/** `burst` calls at once, refilled at `perMilli` calls a millisecond. */
+export const tokenBucket = (perMilli: number, burst: number): Limiter => {
+  let tokens = burst
+  let at = -Infinity
+  const refill = (now: number): void => {
+    if (now > at) {
+      tokens = Math.min(burst, tokens + (now - at) * perMilli)
+      at = now
+    }
+  }
+  return {
+    burst,
+    wait: (cost, now) => {
+      refill(now)
+      // Rounded up, and a rounding error of the refill is no reason to wait.
+      return tokens >= cost - 1e-9 ? 0 : Math.max(1, Math.ceil((cost - tokens) / perMilli - 1e-6) + Math.max(0, at - now))
+    },
+    take: (cost) => {
+      tokens -= cost
+    },
+    available: (now) => {
+      refill(now)
+      return Math.floor(tokens + 1e-9)
+    },
+    cap: (remaining, now) => {
+      refill(now)
+      tokens = Math.min(tokens, remaining)
+    }
+  }
+}
+
+/** At most `limit` calls in any span of `windowMillis`, exactly: the start of each call is remembered until it ages out. */
+export const slidingWindow = (limit: number, windowMillis: number): Limiter => {
+  const starts: Array<number> = []
+  let head = 0
+  const age = (now: number): void => {
+    while (head < starts.length && starts[head]! <= now - windowMillis) head++
+    // Cut in large pieces: amortised constant, and at most twice the limit is held.
+    if (head > limit) starts.splice(0, head), head = 0
+  }
+  const used = (): number => starts.length - head
+  const take = (cost: number, now: number): void => {
+    for (let i = 0; i < cost; i++) starts.push(now)
+  }
+  return {
+    burst: limit,
+    wait: (cost, now) => {
+      age(now)
+      const over = used() + cost - limit
+      // The call that frees the last place needed.
+      return over <= 0 ? 0 : Math.max(1, Math.ceil(starts[head + over - 1]! + windowMillis - now))
+    },
+    take,
+    available: (now) => {
+      age(now)
+      return limit - used()
+    },
+    cap: (remaining, now) => {
+      age(now)
+      take(Math.max(0, limit - used() - remaining), now)
+    }
+  }
+}
+
+/** One call every `intervalMillis`, evenly: no burst at all. A cost of n takes the place of n calls. */
+export const pacing = (intervalMillis: number): Limiter => {
+  let next = -Infinity
+  const wait = (_cost: number, now: number): number => Math.max(0, Math.ceil(next - now - 1e-6))
+  return {
+    burst: Infinity,
+    wait,
+    take: (cost, now) => {
+      // Reading late by a fraction does not slow the pace down; an idle time is not made up for.
+      next = Math.max(now - (now - next < 1 ? now - next : 0), next) + cost * intervalMillis
+    },
+    available: (now) => (wait(1, now) === 0 ? 1 : 0),
+    cap: (remaining, now) => {
+      if (remaining <= 0) next = Math.max(next, now + intervalMillis)
+    }
+  }
+}
+
+/** One who waits for its turn. `turn` is called when it has become the first. */
+export interface RateLimitWaiter {
+  readonly cost: number
+  readonly turn: () => void
+}
+
+/** A limit with its hold and its queue: first come, first served, whatever the cost. */
+export class RateLimitCore {
+  readonly limiter: Limiter
+  /** Until when nobody starts, because the provider said so. */
+  heldUntil = -Infinity
+  /** The first of the queue is the one who waits for the limit; the others wait for it. */
+  readonly #queue = new Set<RateLimitWaiter>()
+  #queuedCost = 0
+
+  constructor(limiter: Limiter) {
+    this.limiter = limiter
+  }
+
+  get queued(): number {
+    return this.#queue.size
+  }
+
+  /** Starts `cost` calls if they may start now and nobody waits before them. */
+  tryTake(cost: number, now: number): boolean {
+    return this.#queue.size === 0 && this.takeFirst(cost, now) === 0
+  }
+
+  /** For the first of the queue: starts its calls and returns 0, or tells how long to wait. */
+  takeFirst(cost: number, now: number): number {
+    const wait = Math.max(this.heldUntil - now, this.limiter.wait(cost, now))
+    if (wait > 0) return wait
+    this.limiter.take(cost, now)
+    return 0
+  }
+
+  /** How long a newcomer would wait, everybody before it served; `Infinity` for a cost that can never be granted. */
+  expectedWait(cost: number, now: number): number {
+    if (cost > this.limiter.burst) return Infinity
+    const ahead = this.#queuedCost + cost
+    const wait = this.limiter.wait(Math.min(ahead, this.limiter.burst), now)
+    // What exceeds one burst comes at the pace at which a burst comes back.
+    const more = ahead > this.limiter.burst ? wait * (ahead / this.limiter.burst - 1) : 0
+    return Math.max(this.heldUntil - now, wait + more)
+  }
+
+  /** Nobody starts before this time. Only lengthens. */
+  holdUntil(until: number): void {
+    if (until > this.heldUntil) this.heldUntil = until
+  }
+
+  /** Joins the queue. `true` when it is the first. */
+  enqueue(waiter: RateLimitWaiter): boolean {
+    this.#queue.add(waiter)
+    this.#queuedCost += waiter.cost
+    return this.#queue.size === 1
+  }
+
+  /** Leaves the queue, served or not; the next in turn is told when it was the first. */
+  leave(waiter: RateLimitWaiter): void {
+    const first = this.#first() === waiter
+    if (!this.#queue.delete(waiter)) return
+    this.#queuedCost -= waiter.cost
+    if (first) this.#first()?.turn()
+  }
+
+  #first(): RateLimitWaiter | undefined {
+    for (const waiter of this.#queue) return waiter
+    return undefined
+  }
+}
