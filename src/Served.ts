@@ -1,0 +1,298 @@
+/**
+ * An answer and where it came from: live from a provider, cached, stale, partial, or a declared default, with every
+ * failure on the way. The second type parameter lists the kinds that are possible, so that a caller handles those and
+ * no others.
+ */
+import { Duration, Effect, Option, Schema } from "effect"
+import { dual } from "effect/Function"
+import { ProviderError } from "./ProviderError.ts"
+
+/**
+ * A provider that did not answer, and why. Safe to show: it holds no message.
+ *
+ * **Details**
+ *
+ * `category` is the specification's name for a provider's failure, such as `"RATE_LIMIT"`, and the error's tag for a
+ * refusal, such as `"CircuitOpen"`.
+ */
+export class Failure extends Schema.Class<Failure>("Failure")({
+  provider: Schema.String,
+  category: Schema.String,
+  /** How long to wait before it makes sense to ask again, where that is known. */
+  retryAfter: Schema.optionalKey(Schema.DurationFromMillis)
+}) {
+  /** The error itself. Not enumerable and never encoded. */
+  declare readonly error: unknown
+
+  /** Keeps the error with the failure. */
+  withError(error: unknown): this {
+    return Object.defineProperty(this, "error", { value: error, enumerable: false, configurable: true })
+  }
+}
+
+/** The failure that an error of a provider's call amounts to. */
+export const failure = (provider: string, error: { readonly _tag: string }): Failure => {
+  const retryAfter = "retryAfter" in error && Duration.isDuration(error.retryAfter) ? error.retryAfter : undefined
+  return new Failure({
+    provider,
+    category: error instanceof ProviderError ? error.category : error._tag,
+    ...(retryAfter === undefined ? {} : { retryAfter })
+  }).withError(error)
+}
+
+interface Answer<A> {
+  readonly value: A
+  /** Every provider that was given up on before this answer, in order. */
+  readonly failures: ReadonlyArray<Failure>
+}
+
+/** A provider answered now. */
+export interface Live<A> extends Answer<A> {
+  readonly _tag: "Live"
+  readonly provider: string
+  /** How often this provider was asked: 1 plus retries and hedges. */
+  readonly attempts: number
+  /** True when attempts ran beside each other. */
+  readonly hedged: boolean
+  /** True when this is not the provider of first choice. */
+  readonly degraded: boolean
+}
+
+/** A fresh answer from the cache. */
+export interface Cached<A> extends Answer<A> {
+  readonly _tag: "Cached"
+  /** Who gave the answer when it was made. */
+  readonly provider: string
+  /** Milliseconds since the answer was made. */
+  readonly age: number
+}
+
+/** An answer from the cache that is no longer fresh: nothing better was to be had, or a better one is on its way. */
+export interface Stale<A> extends Answer<A> {
+  readonly _tag: "Stale"
+  /** Who gave the answer when it was made. */
+  readonly provider: string
+  /** Milliseconds since the answer was made. */
+  readonly age: number
+}
+
+/** An answer made without some of its sources. */
+export interface Partial<A> extends Answer<A> {
+  readonly _tag: "Partial"
+  /** The sources or items that are not in it. */
+  readonly missing: ReadonlyArray<string>
+}
+
+/** The value declared for the case that nobody answers. */
+export interface Default<A> extends Answer<A> {
+  readonly _tag: "Default"
+}
+
+interface ByKind<A> {
+  readonly Live: Live<A>
+  readonly Cached: Cached<A>
+  readonly Stale: Stale<A>
+  readonly Partial: Partial<A>
+  readonly Default: Default<A>
+}
+
+/** The kinds from best to worst. */
+export const kinds = ["Live", "Cached", "Stale", "Partial", "Default"] as const
+export type Kind = typeof kinds[number]
+
+/** An answer of one of the kinds `K`. */
+export type Served<A, K extends Kind = Kind> = ByKind<A>[K]
+
+// -- constructors ----------------------------------------------------------------------------------------------------
+
+const none: ReadonlyArray<Failure> = []
+
+/** A provider's answer; by the provider of first choice and at the first attempt unless told otherwise. */
+export const live = <A>(
+  value: A,
+  provider: string,
+  details?: {
+    readonly attempts?: number
+    readonly hedged?: boolean
+    readonly degraded?: boolean
+    readonly failures?: ReadonlyArray<Failure>
+  }
+): Live<A> => ({
+  _tag: "Live",
+  value,
+  provider,
+  attempts: details?.attempts ?? 1,
+  hedged: details?.hedged ?? false,
+  degraded: details?.degraded ?? false,
+  failures: details?.failures ?? none
+})
+
+/** A fresh answer from the cache; `age` in milliseconds. */
+export const cached = <A>(value: A, provider: string, age: number): Cached<A> => ({
+  _tag: "Cached",
+  value,
+  provider,
+  age,
+  failures: none
+})
+
+/** An old answer from the cache; `age` in milliseconds. */
+export const stale = <A>(
+  value: A,
+  provider: string,
+  age: number,
+  failures: ReadonlyArray<Failure> = none
+): Stale<A> => ({ _tag: "Stale", value, provider, age, failures })
+
+/** An answer without some of its sources. */
+export const partial = <A>(
+  value: A,
+  missing: ReadonlyArray<string>,
+  failures: ReadonlyArray<Failure> = none
+): Partial<A> => ({ _tag: "Partial", value, missing, failures })
+
+/** The declared value. */
+export const orElse = <A>(value: A, failures: ReadonlyArray<Failure> = none): Default<A> => ({
+  _tag: "Default",
+  value,
+  failures
+})
+
+// -- reading ---------------------------------------------------------------------------------------------------------
+
+/** The place of a kind: 0 is the best. */
+export const rank = (kind: Kind): number => kinds.indexOf(kind)
+
+/** False for a live answer of the first provider and for a fresh one from the cache. */
+export const isDegraded = (self: Served<unknown>): boolean =>
+  self._tag === "Live" ? self.degraded : self._tag !== "Cached"
+
+/** The answer was of a kind that the caller does not take. It is kept in `served`. */
+export class NotServed extends Schema.TaggedError<NotServed>()("NotServed", {
+  wanted: Schema.Literals(["Live", "Fresh", "Complete"]),
+  kind: Schema.Literals(kinds)
+}) {
+  /** The answer that was refused. Not enumerable and never encoded. */
+  declare readonly served: Served<unknown>
+
+  override get message(): string {
+    return `Wanted an answer that is ${this.wanted}, not ${this.kind}`
+  }
+}
+
+const refuse = (wanted: NotServed["wanted"], served: Served<unknown>): NotServed =>
+  Object.defineProperty(new NotServed({ wanted, kind: served._tag }), "served", { value: served, enumerable: false })
+
+/** Only a live answer will do. Use with `Effect.flatMap`. */
+export const requireLive = <A, K extends Kind>(self: Served<A, K>): Effect.Effect<Live<A>, NotServed> => {
+  const served: Served<A> = self
+  return served._tag === "Live" ? Effect.succeed(served) : Effect.fail(refuse("Live", served))
+}
+
+/** Only a live answer or a fresh one from the cache will do. Use with `Effect.flatMap`. */
+export const requireFresh = <A, K extends Kind>(self: Served<A, K>): Effect.Effect<Live<A> | Cached<A>, NotServed> => {
+  const served: Served<A> = self
+  return served._tag === "Live" || served._tag === "Cached"
+    ? Effect.succeed(served)
+    : Effect.fail(refuse("Fresh", served))
+}
+
+/** Anything but a partial answer or a declared default will do. Use with `Effect.flatMap`. */
+export const requireComplete = <A, K extends Kind>(
+  self: Served<A, K>
+): Effect.Effect<Live<A> | Cached<A> | Stale<A>, NotServed> => {
+  const served: Served<A> = self
+  return served._tag === "Partial" || served._tag === "Default"
+    ? Effect.fail(refuse("Complete", served))
+    : Effect.succeed(served)
+}
+
+/** The value, unless it is a declared default. */
+export const toOption = <A, K extends Kind>(self: Served<A, K>): Option.Option<A> => {
+  const served: Served<A> = self
+  return served._tag === "Default" ? Option.none() : Option.some(served.value)
+}
+
+// -- changing --------------------------------------------------------------------------------------------------------
+
+/** Changes the value; where it came from stays. */
+export const map: {
+  <A, B>(f: (value: A) => B): <K extends Kind>(self: Served<A, K>) => Served<B, K>
+  <A, K extends Kind, B>(self: Served<A, K>, f: (value: A) => B): Served<B, K>
+} = dual(2, <A, K extends Kind, B>(self: Served<A, K>, f: (value: A) => B): Served<B, K> => {
+  const served: Served<A> = self
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the tag is kept, so the kind is
+  return { ...served, value: f(served.value) } as Served<A | B> as Served<B, K>
+})
+
+/**
+ * One answer of two: the worst kind of the two wins, failures are joined, the greater age counts.
+ */
+export const combine = <A, K1 extends Kind, B, K2 extends Kind, C>(
+  self: Served<A, K1>,
+  that: Served<B, K2>,
+  f: (a: A, b: B) => C
+): Served<C, K1 | K2> => {
+  const a: Served<A> = self
+  const b: Served<B> = that
+  const value = f(a.value, b.value)
+  const failures = [...a.failures, ...b.failures]
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the worst of two kinds is one of the two
+  return worst(a, b, value, failures) as Served<C, K1 | K2>
+}
+
+const worst = <C>(
+  a: Served<unknown>,
+  b: Served<unknown>,
+  value: C,
+  failures: ReadonlyArray<Failure>
+): Served<C> => {
+  const kind = rank(a._tag) >= rank(b._tag) ? a._tag : b._tag
+  switch (kind) {
+    case "Live":
+      return {
+        _tag: kind,
+        value,
+        provider: providers(a, b),
+        attempts: attemptsOf(a) + attemptsOf(b),
+        hedged: (a._tag === "Live" && a.hedged) || (b._tag === "Live" && b.hedged),
+        degraded: (a._tag === "Live" && a.degraded) || (b._tag === "Live" && b.degraded),
+        failures
+      }
+    case "Cached":
+    case "Stale":
+      return { _tag: kind, value, provider: providers(a, b), age: Math.max(ageOf(a), ageOf(b)), failures }
+    case "Partial":
+      return { _tag: kind, value, missing: [...missingOf(a), ...missingOf(b)], failures }
+    case "Default":
+      return { _tag: kind, value, failures }
+  }
+}
+
+const providerOf = (self: Served<unknown>): string => "provider" in self ? self.provider : ""
+const providers = (a: Served<unknown>, b: Served<unknown>): string =>
+  providerOf(a) === providerOf(b) ? providerOf(a) : `${providerOf(a)}+${providerOf(b)}`
+const attemptsOf = (self: Served<unknown>): number => self._tag === "Live" ? self.attempts : 0
+const ageOf = (self: Served<unknown>): number => "age" in self ? self.age : 0
+const missingOf = (self: Served<unknown>): ReadonlyArray<string> => self._tag === "Partial" ? self.missing : []
+
+// -- HTTP ------------------------------------------------------------------------------------------------------------
+
+/** The schema of an answer, for HTTP: every kind, around the value's own schema. */
+export const schema = <S extends Schema.Constraint>(value: S) => {
+  const failures = Schema.Array(Failure)
+  return Schema.Union([
+    Schema.TaggedStruct("Live", {
+      value,
+      failures,
+      provider: Schema.String,
+      attempts: Schema.Int,
+      hedged: Schema.Boolean,
+      degraded: Schema.Boolean
+    }),
+    Schema.TaggedStruct("Cached", { value, failures, provider: Schema.String, age: Schema.Finite }),
+    Schema.TaggedStruct("Stale", { value, failures, provider: Schema.String, age: Schema.Finite }),
+    Schema.TaggedStruct("Partial", { value, failures, missing: Schema.Array(Schema.String) }),
+    Schema.TaggedStruct("Default", { value, failures })
+  ])
+}
