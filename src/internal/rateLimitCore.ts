@@ -12,6 +12,8 @@ export interface Limiter {
   readonly wait: (cost: number, now: number) => number
   /** Counts `cost` calls that start now. Only after `wait` said 0. */
   readonly take: (cost: number, now: number) => void
+  /** Takes back what was taken last: the calls did not start after all. */
+  readonly untake: (cost: number) => void
   /** How many calls may start at once. */
   readonly available: (now: number) => number
   /** The provider says that only so many are left. */
@@ -33,10 +35,15 @@ export const tokenBucket = (perMilli: number, burst: number): Limiter => {
     wait: (cost, now) => {
       refill(now)
       // Rounded up, and a rounding error of the refill is no reason to wait.
-      return tokens >= cost - 1e-9 ? 0 : Math.max(1, Math.ceil((cost - tokens) / perMilli - 1e-6) + Math.max(0, at - now))
+      return tokens >= cost - 1e-9
+        ? 0
+        : Math.max(1, Math.ceil((cost - tokens) / perMilli - 1e-6) + Math.max(0, at - now))
     },
     take: (cost) => {
       tokens -= cost
+    },
+    untake: (cost) => {
+      tokens = Math.min(burst, tokens + cost)
     },
     available: (now) => {
       refill(now)
@@ -56,7 +63,10 @@ export const slidingWindow = (limit: number, windowMillis: number): Limiter => {
   const age = (now: number): void => {
     while (head < starts.length && starts[head]! <= now - windowMillis) head++
     // Cut in large pieces: amortised constant, and at most twice the limit is held.
-    if (head > limit) starts.splice(0, head), head = 0
+    if (head > limit) {
+      starts.splice(0, head)
+      head = 0
+    }
   }
   const used = (): number => starts.length - head
   const take = (cost: number, now: number): void => {
@@ -71,6 +81,9 @@ export const slidingWindow = (limit: number, windowMillis: number): Limiter => {
       return over <= 0 ? 0 : Math.max(1, Math.ceil(starts[head + over - 1]! + windowMillis - now))
     },
     take,
+    untake: (cost) => {
+      starts.length = Math.max(head, starts.length - cost)
+    },
     available: (now) => {
       age(now)
       return limit - used()
@@ -90,8 +103,12 @@ export const pacing = (intervalMillis: number): Limiter => {
     burst: Infinity,
     wait,
     take: (cost, now) => {
-      // Reading late by a fraction does not slow the pace down; an idle time is not made up for.
-      next = Math.max(now - (now - next < 1 ? now - next : 0), next) + cost * intervalMillis
+      // The clock's own grain does not slow the pace down; an idle time is not made up for.
+      const late = now - next
+      next = (late >= 0 && late < 1 ? next : Math.max(now, next)) + cost * intervalMillis
+    },
+    untake: (cost) => {
+      next -= cost * intervalMillis
     },
     available: (now) => (wait(1, now) === 0 ? 1 : 0),
     cap: (remaining, now) => {
@@ -128,8 +145,9 @@ export class RateLimitCore {
     return this.#queue.size === 0 && this.takeFirst(cost, now) === 0
   }
 
-  /** For the first of the queue: starts its calls and returns 0, or tells how long to wait. */
+  /** For the first of the queue: starts its calls and returns 0, or tells how long to wait (`Infinity`: in vain). */
   takeFirst(cost: number, now: number): number {
+    if (cost > this.limiter.burst) return Infinity
     const wait = Math.max(this.heldUntil - now, this.limiter.wait(cost, now))
     if (wait > 0) return wait
     this.limiter.take(cost, now)

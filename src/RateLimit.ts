@@ -1,0 +1,177 @@
+/**
+ * A rate limit on our side: token bucket, sliding window or smooth pacing; waiting or refusing; learning from what the
+ * provider's headers say. Waiters are served in the order they came, and one that is interrupted has taken nothing.
+ *
+ * **When to use**
+ *
+ * Within one process. Where a limit is shared by processes, use Effect's `persistence/RateLimiter` on Redis.
+ */
+import { Clock, Context, Duration, Effect, Exit, Layer, Schema } from "effect"
+import * as Deadline from "./Deadline.ts"
+import { checked, checks } from "./internal/options.ts"
+import {
+  type Limiter,
+  pacing,
+  RateLimitCore,
+  type RateLimitWaiter,
+  slidingWindow,
+  tokenBucket
+} from "./internal/rateLimitCore.ts"
+import { resetMillis } from "./internal/resetHeader.ts"
+import { stackless } from "./internal/stackless.ts"
+import type { InvalidOptions } from "./InvalidOptions.ts"
+
+/** The limit is reached; after `retryAfter` there is room, everybody who waits now served. */
+export class RateLimited extends Schema.TaggedError<RateLimited>()("RateLimited", {
+  limit: Schema.String,
+  retryAfter: Schema.DurationFromMillis
+}) {
+  override get message(): string {
+    return `Rate limit ${this.limit} is reached, retry after ${Duration.format(this.retryAfter)}`
+  }
+}
+
+export interface Options {
+  /** Names the limit in errors. Defaults to `"default"`. */
+  readonly name?: string | undefined
+  /** How many calls, counted by cost, in each `window`. */
+  readonly limit: number
+  /** Defaults to `"1 second"`. */
+  readonly window?: Duration.Input | undefined
+  /**
+   * `"token-bucket"` (default) allows a burst and refills evenly; `"sliding-window"` never allows more than `limit` in any
+   * span of `window`; `"pacing"` spreads calls evenly.
+   */
+  readonly algorithm?: "token-bucket" | "sliding-window" | "pacing" | undefined
+  /** The most calls at once, for the token bucket. Defaults to one second's worth, at least 1. */
+  readonly burst?: number | undefined
+  /** Defaults to `"wait"`. */
+  readonly onLimit?: "wait" | "refuse" | undefined
+  /** Who would wait longer is refused at once. The deadline of the call shortens it. Defaults to `"30 seconds"`. */
+  readonly maxWait?: Duration.Input | undefined
+}
+
+export interface CallOptions {
+  /** What the call counts for. Defaults to 1. */
+  readonly cost?: number | undefined
+}
+
+/** Response headers: a `Headers` or a plain object with lower-case names. */
+export type HeadersLike =
+  | { readonly get: (name: string) => string | null }
+  | { readonly [name: string]: string | undefined }
+
+export interface Service {
+  readonly name: string
+  /** Runs the effect when the limit allows it. */
+  readonly withLimit: (
+    options?: CallOptions
+  ) => <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | RateLimited, R>
+  /** Waits for the limit, or fails at once where waiting is not wanted or too long. */
+  readonly take: (options?: CallOptions) => Effect.Effect<void, RateLimited>
+  /** Nobody starts before this time (epoch milliseconds), as a `Retry-After` says. Only lengthens. */
+  readonly holdUntil: (epochMillis: number) => Effect.Effect<void>
+  /** Reads `retry-after`, `x-ratelimit-remaining-*`, `x-ratelimit-reset-*` and `ratelimit-*`; ignores what makes no sense. */
+  readonly learn: (headers: HeadersLike) => Effect.Effect<void>
+  /** How many calls could start at once now. */
+  readonly available: Effect.Effect<number>
+  /**
+   * For the pipeline: the limit itself.
+   * @internal
+   */
+  readonly core: RateLimitCore
+}
+
+export class RateLimit extends Context.Service<RateLimit, Service>()("holdfast/RateLimit") {
+  static readonly layer = (options: Options): Layer.Layer<RateLimit, InvalidOptions> =>
+    Layer.effect(RateLimit, make(options))
+}
+
+const limiterOf = (options: Options): Limiter => {
+  const check = checks("RateLimit")
+  const algorithm = options.algorithm ?? "token-bucket"
+  const limit = check.number("limit", options.limit, 1, { min: Number.MIN_VALUE })
+  const windowMillis = check.millis("window", options.window, "1 second", { min: 1 })
+  const perMilli = limit / windowMillis
+  check.ensure(options.burst === undefined || algorithm === "token-bucket", "burst", `has no meaning with ${algorithm}`)
+  switch (algorithm) {
+    case "token-bucket":
+      return tokenBucket(perMilli, check.number("burst", options.burst, Math.max(1, perMilli * 1_000), { min: 1 }))
+    case "sliding-window":
+      return slidingWindow(check.int("limit", options.limit, 1, { min: 1 }), windowMillis)
+    case "pacing":
+      return pacing(1 / perMilli)
+  }
+}
+
+/** Makes a rate limit. */
+export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =>
+  checked(() => {
+    const check = checks("RateLimit")
+    const name = options.name ?? "default"
+    const core = new RateLimitCore(limiterOf(options))
+    const maxWaitMillis = options.onLimit === "refuse" ? 0 : check.millis("maxWait", options.maxWait, "30 seconds")
+
+    const take = (call: CallOptions = {}): Effect.Effect<void, RateLimited> =>
+      Effect.withFiber((fiber) => {
+        const cost = call.cost ?? 1
+        const clock = fiber.getRef(Clock.Clock)
+        const now = clock.currentTimeMillisUnsafe()
+        if (core.tryTake(cost, now)) return Effect.void
+        const expected = core.expectedWait(cost, now)
+        return expected > Math.min(maxWaitMillis, fiber.getRef(Deadline.current) - now)
+          ? Effect.fail(stackless(() => new RateLimited({ limit: name, retryAfter: Duration.millis(expected) })))
+          : queue(cost, clock)
+      })
+
+    const queue = (cost: number, clock: Clock.Clock): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        let inQueue = false
+        let taken = false
+        const waiter: RateLimitWaiter & { turn: () => void } = { cost, turn: () => {} }
+        const turn = Effect.callback<void>((resume) => {
+          waiter.turn = () => resume(Effect.void)
+          inQueue = true
+          if (core.enqueue(waiter)) resume(Effect.void)
+        })
+        // Asked again after each wait: a hold may have come, or the clock gone back.
+        const first: Effect.Effect<void> = Effect.suspend(() => {
+          const wait = core.takeFirst(cost, clock.currentTimeMillisUnsafe())
+          taken = wait === 0
+          return taken ? Effect.void : Effect.flatMap(Effect.sleep(wait), () => first)
+        })
+        return Effect.onExitPrimitive(Effect.flatMap(turn, () => first), (exit) => {
+          if (taken && Exit.isFailure(exit)) core.limiter.untake(cost)
+          if (inQueue) core.leave(waiter)
+          return undefined
+        })
+      })
+
+    const learn = (headers: HeadersLike): Effect.Effect<void> =>
+      Effect.map(Clock.currentTimeMillis, (now) => {
+        const read = (name: string): string | undefined => {
+          const value = typeof headers.get === "function" ? headers.get(name) : Reflect.get(headers, name)
+          return typeof value === "string" ? value : undefined
+        }
+        for (const kind of ["x-ratelimit-@-requests", "x-ratelimit-@", "ratelimit-@"]) {
+          const remaining = Number(read(kind.replace("@", "remaining")) ?? NaN)
+          if (!Number.isInteger(remaining) || remaining < 0) continue
+          core.limiter.cap(remaining, now)
+          const reset = resetMillis(read(kind.replace("@", "reset")), now)
+          if (remaining === 0 && reset !== undefined) core.holdUntil(now + reset)
+        }
+      })
+
+    return {
+      name,
+      core,
+      take,
+      withLimit: (call) => (self) => Effect.flatMap(take(call), () => self),
+      holdUntil: (epochMillis) => Effect.sync(() => core.holdUntil(epochMillis)),
+      learn,
+      available: Effect.map(
+        Clock.currentTimeMillis,
+        (now) => core.heldUntil > now || core.queued > 0 ? 0 : core.limiter.available(now)
+      )
+    }
+  })

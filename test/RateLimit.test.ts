@@ -1,0 +1,169 @@
+import { assert, expectTypeOf, it } from "@effect/vitest"
+import { Clock, Duration, Effect, Fiber, Random } from "effect"
+import { TestClock } from "effect/testing"
+import * as Deadline from "../src/Deadline.ts"
+import * as RateLimit from "../src/RateLimit.ts"
+
+/** A fork that has run up to its first wait. */
+const fork = Effect.forkChild({ startImmediately: true })
+
+it.effect("waits in the order of arrival, at the rate of the limit", () =>
+  Effect.gen(function*() {
+    const limit = yield* RateLimit.make({ limit: 10, burst: 2 })
+    const starts: Array<readonly [number, number]> = []
+    const fibers = yield* Effect.forEach([1, 2, 3, 4], (n) =>
+      fork(Effect.map(Clock.currentTimeMillis, (now) => void starts.push([n, now])).pipe(limit.withLimit())))
+    yield* TestClock.adjust("1 second")
+    yield* Effect.forEach(fibers, Fiber.join)
+    assert.deepStrictEqual(starts, [[1, 0], [2, 0], [3, 100], [4, 200]])
+  }))
+
+it.effect("refuses at once with the wait, where waiting is not wanted or would be too long", () =>
+  Effect.gen(function*() {
+    const refusing = yield* RateLimit.make({ name: "openai", limit: 1, window: "10 seconds", onLimit: "refuse" })
+    yield* refusing.take()
+    const refused = yield* Effect.flip(Effect.void.pipe(refusing.withLimit()))
+    expectTypeOf(refused).toEqualTypeOf<RateLimit.RateLimited>()
+    assert.strictEqual(Duration.toMillis(refused.retryAfter), 10_000)
+    const waiting = yield* RateLimit.make({ limit: 1, window: "10 seconds", maxWait: "15 seconds" })
+    yield* waiting.take()
+    const first = yield* fork(waiting.take())
+    const second = yield* Effect.flip(waiting.take())
+    assert.strictEqual(Duration.toMillis(second.retryAfter), 20_000)
+    yield* TestClock.adjust("10 seconds")
+    yield* Fiber.join(first)
+    const hurried = yield* Effect.flip(waiting.take().pipe(Deadline.within("3 seconds")))
+    assert.strictEqual(hurried._tag, "RateLimited")
+  }))
+
+it.effect("an interrupted waiter gives its place back: five of them do not delay the next", () =>
+  Effect.gen(function*() {
+    const limit = yield* RateLimit.make({ limit: 1, burst: 1 })
+    yield* limit.take()
+    const given = yield* Effect.forEach([1, 2, 3, 4, 5], () => fork(limit.take()))
+    yield* Effect.forEach(given, Fiber.interrupt)
+    const next = yield* fork(limit.take())
+    yield* TestClock.adjust("999 millis")
+    assert.isUndefined(next.pollUnsafe())
+    yield* TestClock.adjust("1 millis")
+    yield* Fiber.join(next)
+  }))
+
+it.effect("nobody starts before what Retry-After says, those who wait already included", () =>
+  Effect.gen(function*() {
+    const limit = yield* RateLimit.make({ limit: 100, burst: 1 })
+    yield* limit.take()
+    const waiting = yield* fork(limit.take())
+    yield* limit.holdUntil(5_000)
+    yield* limit.holdUntil(2_000)
+    yield* TestClock.adjust("4999 millis")
+    assert.isUndefined(waiting.pollUnsafe())
+    assert.strictEqual(yield* limit.available, 0)
+    yield* TestClock.adjust("1 millis")
+    yield* Fiber.join(waiting)
+  }))
+
+it.effect("learns from the provider's headers, in each of their forms", () =>
+  Effect.gen(function*() {
+    const cases: ReadonlyArray<readonly [RateLimit.HeadersLike, number]> = [
+      [{ "x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "6m0s" }, 3],
+      [new Headers({ "x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m2s" }), 0],
+      [{ "ratelimit-remaining": "2", "ratelimit-reset": "30" }, 2],
+      // Azure sends what makes no sense: -1 and nothing are not read.
+      [{ "x-ratelimit-remaining-requests": "-1" }, 100],
+      [{}, 100]
+    ]
+    for (const [headers, available] of cases) {
+      const limit = yield* RateLimit.make({ limit: 100, burst: 100 })
+      yield* limit.learn(headers)
+      assert.strictEqual(yield* limit.available, available)
+    }
+    const held = yield* RateLimit.make({ limit: 100, burst: 100 })
+    yield* held.learn({ "x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m2s" })
+    const next = yield* Effect.flip(held.take())
+    assert.strictEqual(Duration.toMillis(next.retryAfter), 62_000)
+  }))
+
+it.effect("sliding window, pacing and cost", () =>
+  Effect.gen(function*() {
+    const startsOf = Effect.fnUntraced(function*(options: RateLimit.Options, costs: ReadonlyArray<number>) {
+      const limit = yield* RateLimit.make(options)
+      const began = yield* Clock.currentTimeMillis
+      const starts: Array<number> = []
+      const fibers = yield* Effect.forEach(costs, (cost) =>
+        fork(
+          Effect.map(Clock.currentTimeMillis, (now) => void starts.push(now - began)).pipe(limit.withLimit({ cost }))
+        ))
+      yield* TestClock.adjust("10 seconds")
+      yield* Effect.forEach(fibers, Fiber.join)
+      return starts
+    })
+    assert.deepStrictEqual(yield* startsOf({ limit: 2, algorithm: "sliding-window" }, [1, 1, 1, 2]), [
+      0,
+      0,
+      1_000,
+      2_000
+    ])
+    assert.deepStrictEqual(yield* startsOf({ limit: 4, algorithm: "pacing" }, [1, 1, 2, 1]), [0, 250, 500, 1_000])
+  }))
+
+it.effect("what can never be allowed is refused, and senseless options by name", () =>
+  Effect.gen(function*() {
+    const limit = yield* RateLimit.make({ limit: 2, algorithm: "sliding-window" })
+    assert.isFalse(Duration.isFinite((yield* Effect.flip(limit.take({ cost: 3 }))).retryAfter))
+    for (
+      const [field, options] of [
+        ["limit", { limit: 0 }],
+        ["window", { limit: 1, window: 0 }],
+        ["burst", { limit: 1, burst: 2, algorithm: "pacing" }],
+        ["limit", { limit: 1.5, algorithm: "sliding-window" }]
+      ] as const
+    ) {
+      assert.strictEqual((yield* Effect.flip(RateLimit.make(options))).field, field)
+    }
+  }))
+
+it.effect(
+  "interruption law: whatever is interrupted, those who stay start as if the others had not come",
+  () =>
+    Effect.gen(function*() {
+      for (let seed = 0; seed < 1_000; seed++) {
+        yield* Effect.gen(function*() {
+          const limit = yield* RateLimit.make({ limit: 100, burst: 1 })
+          const began = yield* Clock.currentTimeMillis
+          const starts: Array<number> = []
+          const fibers: Array<Fiber.Fiber<void, unknown>> = []
+          const interrupted = new Set<Fiber.Fiber<void, unknown>>()
+          for (let i = 0; i < 8; i++) {
+            fibers.push(
+              yield* fork(
+                Effect.flatMap(limit.take(), () =>
+                  Effect.map(Clock.currentTimeMillis, (now) => void starts.push(now - began)))
+              )
+            )
+            if (yield* Random.nextBoolean) {
+              yield* TestClock.adjust(yield* Random.nextIntBetween(0, 15))
+            }
+            if (yield* Random.nextBoolean) {
+              const victim = fibers[yield* Random.nextIntBetween(0, fibers.length - 1)]
+              if (victim !== undefined) {
+                victim.interruptUnsafe()
+                interrupted.add(victim)
+              }
+            }
+          }
+          yield* TestClock.adjust("1 second")
+          yield* Effect.forEach(fibers, Fiber.await)
+          assert.strictEqual(limit.core.queued, 0, `seed ${seed}`)
+          assert.isAtLeast(starts.length, fibers.length - interrupted.size, `seed ${seed}`)
+          // No faster than the limit, and nobody waits for one who left.
+          for (let i = 1; i < starts.length; i++) {
+            assert.isAtLeast(starts[i]! - starts[i - 1]!, 10, `seed ${seed}`)
+          }
+          assert.isAtMost(starts.at(-1) ?? 0, 8 * 15 + 8 * 10, `seed ${seed}`)
+          assert.strictEqual(yield* limit.available, 1, `seed ${seed}`)
+        }).pipe(Random.withSeed(seed))
+      }
+    }),
+  30_000
+)

@@ -1,0 +1,66 @@
+import { assert, describe, it } from "@effect/vitest"
+import { execFile } from "node:child_process"
+import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { promisify } from "node:util"
+
+const run = promisify(execFile)
+const root = join(import.meta.dirname, "..")
+const out = join(root, "test", "documented")
+
+interface Example {
+  readonly name: string
+  readonly code: string
+  readonly runs: boolean
+  readonly expected: ReadonlyArray<string>
+}
+
+/** The `ts` blocks of Markdown and of doc comments. A block marked `ts no-run` is only compiled. */
+const examplesIn = (file: string): ReadonlyArray<Example> => {
+  const text = readFileSync(join(root, file), "utf8")
+  const plain = file.endsWith(".md") ? text : text.replaceAll(/^\s*\* ?/gm, "")
+  return Array.from(plain.matchAll(/^```ts( no-run)?\n([\s\S]*?)^```$/gm), ([, noRun, code = ""], index) => ({
+    name: `${file.replaceAll(/\W+/g, "-")}-${index + 1}`,
+    runs: noRun === undefined,
+    expected: Array.from(code.matchAll(/\/\/ => (.*)$/gm), ([, value = ""]) => value.trim()),
+    // `expression // => value` prints its value; a line that prints by itself stays.
+    code: code.replaceAll(
+      /^(\s*)(?!.*\b[Cc]onsole\.log\()(?!const |let |return )(.+?);?\s*\/\/ => .*$/gm,
+      "$1console.log($2)"
+    )
+  }))
+}
+
+const files = ["README.md", ...globSync("docs/**/*.md", { cwd: root }), ...globSync("src/**/*.ts", { cwd: root })]
+  .sort()
+const examples = files.flatMap(examplesIn)
+
+describe("documented examples", () => {
+  rmSync(out, { recursive: true, force: true })
+  mkdirSync(out, { recursive: true })
+  for (const { code, name } of examples) writeFileSync(join(out, `${name}.ts`), code)
+  writeFileSync(
+    join(out, "tsconfig.json"),
+    JSON.stringify({
+      extends: "../../tsconfig.json",
+      include: ["*.ts"],
+      exclude: [],
+      compilerOptions: { noUnusedLocals: false, noUnusedParameters: false }
+    })
+  )
+
+  it("are there", () => {
+    assert.isAbove(examples.length, 0)
+  })
+
+  it("compile", async () => {
+    const tsc = join(root, "node_modules", "typescript", "bin", "tsc")
+    const output = await run(process.execPath, [tsc, "-p", out]).then(() => "", (error) => String(error.stdout))
+    assert.strictEqual(output, "")
+  }, 60_000)
+
+  it.concurrent.each(examples.filter(({ runs }) => runs))("$name prints what it says", async ({ expected, name }) => {
+    const { stdout } = await run(process.execPath, ["--conditions=holdfast-source", join(out, `${name}.ts`)])
+    assert.deepStrictEqual(stdout.split("\n").map((line) => line.trim()).filter((line) => line !== ""), expected)
+  }, 60_000)
+})
