@@ -1,0 +1,287 @@
+/**
+ * A time limit for one attempt, kept even where the work ignores its interruption: the caller is answered on time, the
+ * work is cancelled, and whoever holds something for it (a permit, a connection) is told when it really ended.
+ */
+import { Cause, Clock, Context, Duration, Effect, Exit, type Fiber, Layer, Schema } from "effect"
+import * as Deadline from "./Deadline.ts"
+import { type OnEnd, runWithin } from "./internal/deadlineRun.ts"
+import { arm, disarm } from "./internal/deadlineTimer.ts"
+import { checked, checks } from "./internal/options.ts"
+import { QuantileLimit } from "./internal/quantileLimit.ts"
+import { stackless } from "./internal/stackless.ts"
+import type { InvalidOptions } from "./InvalidOptions.ts"
+
+/** The attempt was not answered within its limit. Another attempt may be, if the work may be repeated. */
+export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", {
+  /** The limit. */
+  after: Schema.DurationFromMillis
+}) {
+  override get message(): string {
+    return `The attempt timed out after ${Duration.format(this.after)}`
+  }
+}
+
+const timedOut = (millis: number): TimedOut => stackless(() => new TimedOut({ after: Duration.millis(millis) }))
+
+/** The limit of an attempt: a time, or a function that is asked for each attempt. */
+export type Limit = Duration.Input | (() => Duration.Input)
+
+export interface AttemptOptions<A, E> {
+  /**
+   * Called once, when the work has really ended; `late` where the limit had passed before. Give back here what the work
+   * still uses after the caller has gone. Must not throw.
+   */
+  readonly onEnd?: ((exit: Exit.Exit<A, E>, late: boolean) => void) | undefined
+}
+
+/**
+ * Fails with `TimedOut` when the effect takes longer than the limit.
+ *
+ * **Details**
+ *
+ * At the limit the work is interrupted and the failure given at once; finalizers and work that ignores interruption go
+ * on by themselves. Interrupting the caller interrupts the work and waits for it. The work runs in a fiber of its own
+ * and can be interrupted at the limit even where the caller cannot. An infinite limit is none; a limit of zero fails
+ * without beginning.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Timeout } from "holdfast"
+ *
+ * const stuck = Effect.uninterruptible(Effect.sleep("1 hour"))
+ * const error = await Effect.runPromise(stuck.pipe(Timeout.attempt("10 millis"), Effect.flip))
+ * error._tag // => "TimedOut"
+ * ```
+ */
+export const attempt = (limit: Limit) => {
+  const millis = toMillis(limit)
+  return <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | TimedOut, R> =>
+    Effect.withFiber((fiber) => limited(fiber, self, millis(), undefined, undefined))
+}
+
+/** As `attempt`, and tells when the work really ended. */
+export const attemptWith =
+  <A, E>(limit: Limit, options: AttemptOptions<A, E>) =>
+  <R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | TimedOut, R> =>
+    Effect.withFiber((fiber) => limited(fiber, self, toMillis(limit)(), options.onEnd, undefined))
+
+const toMillis = (limit: Limit): () => number => {
+  if (typeof limit === "function") return () => Duration.toMillis(Duration.fromInputUnsafe(limit()))
+  const millis = Duration.toMillis(Duration.fromInputUnsafe(limit))
+  return () => millis
+}
+
+const limited = <A, E, R>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  self: Effect.Effect<A, E, R>,
+  millis: number,
+  onEnd: OnEnd<A, E> | undefined,
+  onLimit: (() => void) | undefined
+): Effect.Effect<A, E | TimedOut, R> =>
+  millis > 0
+    ? runWithin(
+      fiber,
+      fiber.context,
+      self,
+      millis,
+      () => {
+        onLimit?.()
+        return Effect.fail(timedOut(millis))
+      },
+      onEnd
+    )
+    : Effect.fail(timedOut(millis))
+
+export interface PromiseOptions<A, E> extends AttemptOptions<A, E> {
+  /** Makes the failure from what the promise was rejected with. Defaults to `Cause.UnknownError`. */
+  readonly catch?: ((cause: unknown) => E) | undefined
+}
+
+/**
+ * A promise function under a limit, in one step: half the cost of `Effect.tryPromise` and `attempt` together, since no
+ * fiber is started. At the limit and on interruption the call's own signal is aborted; the promise is not waited for,
+ * and a late rejection is swallowed. A signal is only made for a function that takes one.
+ */
+export const promise = <A, E = Cause.UnknownError>(
+  limit: Limit,
+  f: (signal: AbortSignal) => PromiseLike<A>,
+  options?: PromiseOptions<A, E>
+): Effect.Effect<A, E | TimedOut> => {
+  const millis = toMillis(limit)
+  return Effect.withFiber((fiber) => runPromise(fiber, f, millis(), options, undefined))
+}
+
+const runPromise = <A, E>(
+  fiber: Fiber.Fiber<unknown, unknown>,
+  f: (signal: AbortSignal) => PromiseLike<A>,
+  millis: number,
+  options: PromiseOptions<A, E> | undefined,
+  onLimit: (() => void) | undefined
+): Effect.Effect<A, E | TimedOut> =>
+  millis > 0
+    ? Effect.callback<A, E | TimedOut>((resume) => {
+      // Making a controller costs more than everything else here.
+      const controller = f.length === 0 ? undefined : new AbortController()
+      let late = false
+      const timer = arm(fiber, millis, () => {
+        late = true
+        const error = timedOut(millis)
+        controller?.abort(error)
+        onLimit?.()
+        resume(Effect.fail(error))
+      })
+      const end = (exit: Exit.Exit<A, E>): void => {
+        if (!late) disarm(timer)
+        options?.onEnd?.(exit, late)
+        resume(exit)
+      }
+      started(f, controller?.signal).then(
+        (value) => end(Exit.succeed(value)),
+        (cause) => end(rejected(cause, options?.catch))
+      )
+      return Effect.sync(() => {
+        disarm(timer)
+        controller?.abort()
+      })
+    })
+    : Effect.fail(timedOut(millis))
+
+/** What the function throws before it has made its promise counts as a rejection. */
+const started = <A>(f: (signal: AbortSignal) => PromiseLike<A>, signal: AbortSignal | undefined): PromiseLike<A> => {
+  // `try` at the edge: the function is foreign, and this runs outside of any effect.
+  try {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- without a signal the function takes none
+    return f(signal as AbortSignal)
+  } catch (cause) {
+    return Promise.reject(cause)
+  }
+}
+
+const rejected = <E>(cause: unknown, toError: ((cause: unknown) => E) | undefined): Exit.Exit<never, E> => {
+  // As in `Effect.tryPromise`, a `catch` that throws is a defect.
+  try {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- E is UnknownError unless `catch` says otherwise
+    return Exit.fail(toError === undefined ? new Cause.UnknownError(cause) as E : toError(cause))
+  } catch (defect) {
+    return Exit.die(defect)
+  }
+}
+
+/** The limit of one attempt: `timeoutMillis`, or a share of what remains to the deadline where that is less. */
+export const attemptMillis = (timeoutMillis: number, remainingMillis: number, ofRemaining: number): number =>
+  Math.min(timeoutMillis, remainingMillis * ofRemaining)
+
+export interface QuantileOptions {
+  /** Which quantile of the latencies. Defaults to 0.99. */
+  readonly p?: number | undefined
+  /** The limit is so many times the quantile. Defaults to 3. */
+  readonly factor?: number | undefined
+  /** The limit is never below. Defaults to `"100 millis"`. */
+  readonly floor?: Duration.Input | undefined
+  /** With fewer latencies known, `timeout` is the limit. Defaults to 100. */
+  readonly minSamples?: number | undefined
+  /** How long a latency counts, up to twice that. Defaults to `"5 minutes"`. */
+  readonly window?: Duration.Input | undefined
+}
+
+export interface Options {
+  /** The limit, and where a quantile decides, its cap. Defaults to `"10 seconds"`. */
+  readonly timeout?: Duration.Input | undefined
+  /** The share of the time left to the deadline that one attempt may take. Defaults to 0.5: room for another. */
+  readonly ofRemaining?: number | undefined
+  /** Follow the live latencies instead of a fixed limit. Off by default. */
+  readonly quantile?: QuantileOptions | undefined
+}
+
+export interface Service {
+  /** Runs the effect as one attempt under the policy's limit. */
+  readonly attempt: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | TimedOut, R>
+  /** Runs a promise function as one attempt; see the module's `promise`. */
+  readonly promise: <A, E = Cause.UnknownError>(
+    f: (signal: AbortSignal) => PromiseLike<A>,
+    options?: PromiseOptions<A, E>
+  ) => Effect.Effect<A, E | TimedOut>
+  /** The limit that an attempt would get now. */
+  readonly limit: Effect.Effect<Duration.Duration>
+}
+
+/** An attempt timeout as a service. */
+export class Timeout extends Context.Service<Timeout, Service>()("holdfast/Timeout") {
+  static readonly layer = (options?: Options): Layer.Layer<Timeout, InvalidOptions> =>
+    Layer.effect(Timeout, make(options))
+}
+
+/** A timeout policy. With a quantile it learns from its own attempts: successes, and what it cut off. */
+export const make = (options?: Options): Effect.Effect<Service, InvalidOptions> =>
+  Effect.map(checked(() => settings(options)), ({ ofRemaining, quantile, timeoutMillis }) => {
+    const millisAt = (fiber: Fiber.Fiber<unknown, unknown>, now: () => number): number => {
+      const deadline = fiber.getRef(Deadline.current)
+      const limit = quantile?.current(now()) ?? timeoutMillis
+      return deadline === Infinity ? limit : attemptMillis(limit, deadline - now(), ofRemaining)
+    }
+    /** The limit, and with a quantile what is to be told of the attempt's end. */
+    const begin = (fiber: Fiber.Fiber<unknown, unknown>) => {
+      const clock = fiber.getRef(Clock.Clock)
+      const now = (): number => clock.currentTimeMillisUnsafe()
+      const millis = millisAt(fiber, now)
+      if (quantile === undefined) return { millis, onEnd: undefined, onLimit: undefined }
+      const start = now()
+      return {
+        millis,
+        onEnd: (exit: Exit.Exit<unknown, unknown>, late: boolean): void => {
+          if (!late && exit._tag === "Success") quantile.record(now() - start, now())
+        },
+        onLimit: (): void => quantile.record(millis, now())
+      }
+    }
+    return {
+      attempt: (self) =>
+        Effect.withFiber((fiber) => {
+          const { millis, onEnd, onLimit } = begin(fiber)
+          return limited(fiber, self, millis, onEnd, onLimit)
+        }),
+      promise: (f, options) =>
+        Effect.withFiber((fiber) => {
+          const { millis, onEnd, onLimit } = begin(fiber)
+          if (onEnd === undefined) return runPromise(fiber, f, millis, options, undefined)
+          const both: typeof options = {
+            ...options,
+            onEnd: (exit, late) => {
+              onEnd(exit, late)
+              options?.onEnd?.(exit, late)
+            }
+          }
+          return runPromise(fiber, f, millis, both, onLimit)
+        }),
+      limit: Effect.withFiber((fiber) => {
+        const clock = fiber.getRef(Clock.Clock)
+        return Effect.succeed(Duration.millis(Math.max(0, millisAt(fiber, () => clock.currentTimeMillisUnsafe()))))
+      })
+    }
+  })
+
+const settings = (options?: Options) => {
+  const check = checks("Timeout")
+  const timeoutMillis = check.millis("timeout", options?.timeout, "10 seconds", { min: 1 })
+  return {
+    timeoutMillis,
+    ofRemaining: check.ratio("ofRemaining", options?.ofRemaining, 0.5),
+    quantile: options?.quantile === undefined ? undefined : quantileLimit(options.quantile, timeoutMillis)
+  }
+}
+
+const quantileLimit = (options: QuantileOptions, capMillis: number): QuantileLimit => {
+  const check = checks("Timeout", "quantile.")
+  const floorMillis = check.millis("floor", options.floor, Math.min(100, capMillis))
+  check.ensure(floorMillis <= capMillis, "floor", "must not be above the timeout")
+  return new QuantileLimit({
+    p: check.ratio("p", options.p, 0.99),
+    factor: check.number("factor", options.factor, 3, { min: 1 }),
+    floorMillis,
+    capMillis,
+    minSamples: check.int("minSamples", options.minSamples, 100, { min: 1 }),
+    spanMillis: check.millis("window", options.window, "5 minutes", { min: 1 })
+  })
+}
