@@ -1,0 +1,234 @@
+import { assert, it } from "@effect/vitest"
+import { Clock, Deferred, Effect, Fiber, Layer, Metric, Ref } from "effect"
+import { TestClock } from "effect/testing"
+import * as Event from "../src/Event.ts"
+import * as Health from "../src/Health.ts"
+import { AuthenticationError, NetworkError, ProviderError, type ReasonTag } from "../src/ProviderError.ts"
+import * as Telemetry from "../src/Telemetry.ts"
+
+const telemetry = Telemetry.layer().pipe(
+  Layer.provide(Layer.sync(Metric.MetricRegistry, () => new Map()))
+)
+
+const run = <A, E>(
+  options: Health.Options,
+  test: Effect.Effect<A, E, Health.Health | Telemetry.Measurements | Event.EventLog>
+) =>
+  test.pipe(
+    Effect.provide(
+      Health.Health.layer(options).pipe(Layer.provideMerge(Layer.mergeAll(telemetry, Event.EventLog.layer())))
+    )
+  )
+
+const states = (verdicts: ReadonlyArray<Health.Verdict>) => verdicts.map(({ state }) => state)
+
+const record = Effect.fnUntraced(function*(
+  provider: string,
+  counts: { readonly ok?: number; readonly failed?: number; readonly reason?: ReasonTag }
+) {
+  const now = yield* Clock.currentTimeMillis
+  const recorder = (yield* Telemetry.Telemetry)!.recorder(provider, "search")
+  for (let i = 0; i < (counts.ok ?? 0); i++) {
+    recorder.begin(now)
+    recorder.end("success", 5, now)
+  }
+  for (let i = 0; i < (counts.failed ?? 0); i++) {
+    recorder.begin(now)
+    recorder.error(counts.reason ?? "NetworkError", now)
+    recorder.end("failure", 5, now)
+  }
+})
+
+const down = new ProviderError({
+  provider: "openai",
+  operation: "health",
+  reason: new NetworkError({ message: "sk-secret", rule: "test", delivered: "no" })
+})
+
+const circuit = (state: Health.Circuit["state"], waitMillis = 0) => Effect.succeed({ state, waitMillis })
+
+it.effect("is healthy with nothing known, and a provider without credentials is not unhealthy", () =>
+  run(
+    {
+      providers: [{ name: "openai", configured: false }, { name: "neon" }],
+      services: [{ name: "unified", providers: ["openai", "neon"] }]
+    },
+    Effect.gen(function*() {
+      const verdicts = yield* (yield* Health.Health).check()
+      assert.deepStrictEqual(verdicts.map(({ name, state }) => [name, state]), [
+        ["unified", "Healthy"],
+        ["openai", "NotConfigured"],
+        ["neon", "Healthy"]
+      ])
+      assert.isTrue(Health.canAnswer(verdicts))
+    })
+  ))
+
+it.effect("shows a dead primary though the second answers", () =>
+  run(
+    {
+      providers: [{ name: "openai", circuit: circuit("Open", 4_200) }, { name: "neon" }],
+      services: [{ name: "unified", providers: ["openai", "neon"] }]
+    },
+    Effect.gen(function*() {
+      const [unified, openai, neon] = yield* (yield* Health.Health).check(["unified", "openai", "neon"])
+      assert.deepStrictEqual(states([unified!, openai!, neon!]), ["Degraded", "Failed", "Healthy"])
+      assert.deepStrictEqual(unified?.reasons, ["openai is down: its circuit is open for another 5 s"])
+    })
+  ))
+
+it.effect("has failed when every provider has", () =>
+  run(
+    {
+      providers: [{ name: "openai", circuit: circuit("Open", 1) }, { name: "neon", circuit: circuit("ForcedOpen") }],
+      services: [{ name: "unified", providers: ["openai", "neon"] }]
+    },
+    Effect.gen(function*() {
+      const verdicts = yield* (yield* Health.Health).check()
+      assert.deepStrictEqual(states(verdicts), ["Failed", "Failed", "Failed"])
+      assert.isFalse(Health.canAnswer(verdicts))
+    })
+  ))
+
+it.effect("judges a circuit by its state", () =>
+  run(
+    {
+      providers: (["Closed", "Disabled", "HalfOpen", "Open", "ForcedOpen"] as const).map((state) => ({
+        name: state,
+        circuit: circuit(state)
+      }))
+    },
+    Effect.gen(function*() {
+      const verdicts = yield* (yield* Health.Health).check()
+      assert.deepStrictEqual(states(verdicts), ["Healthy", "Healthy", "Degraded", "Degraded", "Failed"])
+    })
+  ))
+
+it.effect("judges by the outcomes of the last minutes, and forgets them", () =>
+  run(
+    { providers: [{ name: "openai" }] },
+    Effect.gen(function*() {
+      const check = Effect.map((yield* Health.Health).check(), ([verdict]) => verdict?.state)
+      yield* record("openai", { ok: 20, failed: 2 })
+      assert.strictEqual(yield* check, "Healthy")
+      yield* record("openai", { failed: 1 })
+      assert.strictEqual(yield* check, "Degraded")
+      yield* TestClock.adjust("3 minutes")
+      assert.strictEqual(yield* check, "Healthy")
+      yield* record("openai", { failed: 3, reason: "AuthenticationError" })
+      assert.strictEqual(yield* check, "Failed")
+    })
+  ))
+
+it.effect("holds nothing against a provider that refuses bad requests", () =>
+  run(
+    { providers: [{ name: "openai" }] },
+    Effect.gen(function*() {
+      yield* record("openai", { failed: 50, reason: "InvalidRequestError" })
+      assert.deepStrictEqual(states(yield* (yield* Health.Health).check()), ["Healthy"])
+    })
+  ))
+
+it.effect("a lower service level is degraded", () =>
+  run(
+    {
+      providers: [{ name: "neon" }],
+      services: [{ name: "unified", providers: ["neon"], level: Effect.succeed({ rank: 2, name: "Basic" }) }]
+    },
+    Effect.gen(function*() {
+      const [unified] = yield* (yield* Health.Health).check()
+      assert.deepInclude(unified, { state: "Degraded", reasons: ["service level is Basic"] })
+    })
+  ))
+
+it.effect("a probe asks once for many, keeps its answer, and shows no provider's words", () =>
+  Effect.gen(function*() {
+    const calls = yield* Ref.make(0)
+    const gate = yield* Deferred.make<void>()
+    const probe = Ref.update(calls, (n) => n + 1).pipe(
+      Effect.andThen(Deferred.await(gate)),
+      Effect.andThen(Effect.fail(down))
+    )
+    yield* run(
+      { providers: [{ name: "openai", probe }] },
+      Effect.gen(function*() {
+        const health = yield* Health.Health
+        const fiber = yield* Effect.forkChild(Effect.all([health.probe(), health.probe()], { concurrency: 2 }))
+        yield* Effect.yieldNow
+        yield* Deferred.succeed(gate, undefined)
+        const [first, second] = yield* Fiber.join(fiber)
+        assert.deepStrictEqual(first[0]?.reasons, ["did not answer when asked: NETWORK"])
+        assert.deepStrictEqual(second, first)
+        assert.strictEqual(yield* Ref.get(calls), 1)
+        yield* TestClock.adjust("10 seconds")
+        yield* health.probe()
+        assert.strictEqual(yield* Ref.get(calls), 2)
+        yield* health.check()
+        assert.strictEqual(yield* Ref.get(calls), 2)
+      })
+    )
+  }))
+
+it.effect("a provider that hangs is down after the time allowed", () =>
+  run(
+    { providers: [{ name: "openai", probe: Effect.never }] },
+    Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild((yield* Health.Health).probe())
+      yield* TestClock.adjust("5 seconds")
+      const [verdict] = yield* Fiber.join(fiber)
+      assert.deepInclude(verdict, { state: "Failed", reasons: ["did not answer when asked: TIMEOUT"] })
+    })
+  ))
+
+it.effect("scenario 50: finds out without traffic that a provider is back", () =>
+  Effect.gen(function*() {
+    const answers = yield* Ref.make(false)
+    let circuitState: Health.Circuit = { state: "Open", waitMillis: 0 }
+    const probe = Effect.gen(function*() {
+      if (!(yield* Ref.get(answers))) return yield* Effect.fail(down)
+      circuitState = { state: "Closed", waitMillis: 0 }
+    })
+    yield* run(
+      { providers: [{ name: "openai", probe, circuit: Effect.sync(() => circuitState) }] },
+      Effect.gen(function*() {
+        const health = yield* Health.Health
+        yield* TestClock.adjust("30 seconds")
+        assert.deepStrictEqual(states(yield* health.check()), ["Failed"])
+        yield* Ref.set(answers, true)
+        yield* TestClock.adjust("30 seconds")
+        assert.deepStrictEqual(states(yield* health.check()), ["Healthy"])
+        const told = (yield* (yield* Event.EventLog).history()).map(({ event }) =>
+          event._tag === "HealthChanged" ? [event.service, event.healthy] : undefined
+        )
+        assert.deepStrictEqual(told, [["openai", false], ["openai", false], ["openai", true]])
+      })
+    )
+  }))
+
+it.effect("leaves out names that nobody has", () =>
+  run(
+    { providers: [{ name: "neon" }] },
+    Effect.gen(function*() {
+      assert.deepStrictEqual(yield* (yield* Health.Health).check(["bogus"]), [])
+    })
+  ))
+
+it.effect("a probe that authentication refuses says so", () =>
+  run(
+    {
+      providers: [{
+        name: "openai",
+        probe: Effect.fail(
+          new ProviderError({
+            provider: "openai",
+            operation: "health",
+            reason: new AuthenticationError({ message: "bad key", rule: "test", delivered: "yes" })
+          })
+        )
+      }]
+    },
+    Effect.gen(function*() {
+      const [verdict] = yield* (yield* Health.Health).probe()
+      assert.deepInclude(verdict, { state: "Failed", reasons: ["did not answer when asked: AUTHENTICATION"] })
+    })
+  ))
