@@ -1,0 +1,190 @@
+/**
+ * Faults of an HTTP provider as data: which answer goes wrong, how, how often. A rule can be switched at run time, and
+ * read from JSON, so that another process can switch it.
+ */
+import { Schema } from "effect"
+
+/** Answers with this status. `applied`: the request took effect all the same. Defaults to `false`. */
+const Status = Schema.TaggedStruct("Status", {
+  status: Schema.Int,
+  headers: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
+  /** JSON, or a text as it is. Defaults to an error of the provider's own shape. */
+  body: Schema.optionalKey(Schema.Json),
+  applied: Schema.optionalKey(Schema.Boolean)
+})
+
+export const Fault = Schema.Union([
+  Status,
+  /** Waits before it answers; rules after this one still apply. */
+  Schema.TaggedStruct("Latency", { millis: Schema.Finite }),
+  /** Never answers: no headers at all, or headers and half of the body. */
+  Schema.TaggedStruct("Hang", { at: Schema.Literals(["headers", "body"]) }),
+  /** Breaks the connection: before the request is done, after it is done and before the answer, or within the answer. */
+  Schema.TaggedStruct("Reset", { at: Schema.Literals(["request", "answer", "body"]) }),
+  /** A 200 with a body that is none: broken JSON, cut off, empty, plain text, a web page. The request took effect. */
+  Schema.TaggedStruct("Body", { kind: Schema.Literals(["malformed", "truncated", "empty", "text", "html"]) }),
+  /** Replaces the top-level `status` of the answer, as by one that no client knows yet. */
+  Schema.TaggedStruct("UnknownStatus", { status: Schema.String }),
+  /** Puts the items of the answer's `data` in reverse order. */
+  Schema.TaggedStruct("Shuffle", {}),
+  /** An attached file fails to be processed. `containing` names a part of the file's name or text. */
+  Schema.TaggedStruct("ProcessingFailed", {
+    code: Schema.Literals(["server_error", "unsupported_file", "invalid_file"]),
+    containing: Schema.optionalKey(Schema.String)
+  })
+])
+export type Fault = typeof Fault.Type
+
+export const Options = Schema.Struct({
+  /** The route it is for, such as `"vectorStores.search"`. Defaults to every route. */
+  route: Schema.optionalKey(Schema.String),
+  /** How many requests it hits before it is gone. Defaults to all until it is cleared. */
+  times: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000_000_000 }))),
+  /** How many matching requests pass first. Defaults to 0. */
+  after: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000_000_000 }))),
+  /** The share of requests it hits, 0 to 1, drawn from a seeded generator. Defaults to 1. */
+  probability: Schema.optionalKey(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })))
+})
+export type Options = typeof Options.Type
+
+export const Rule = Schema.Struct({ fault: Fault, ...Options.fields })
+export type Rule = typeof Rule.Type
+
+const apiError = (message: string, type: string, code: string | null) => ({
+  error: { message, type, param: null, code }
+})
+
+/** A 429 that passes by waiting; both forms of the wait are sent, unless it is not known. */
+export const rateLimited = (retryAfterMillis?: number): Fault => ({
+  _tag: "Status",
+  status: 429,
+  headers: retryAfterMillis === undefined
+    ? {}
+    : { "retry-after": String(Math.ceil(retryAfterMillis / 1_000)), "retry-after-ms": String(retryAfterMillis) },
+  body: apiError("Rate limit reached for requests. Please slow down.", "requests", "rate_limit_exceeded")
+})
+
+/** A 429 that no waiting helps: the account has no credit left. */
+export const quotaExhausted = (code = "credit_balance_exhausted"): Fault => ({
+  _tag: "Status",
+  status: 429,
+  body: apiError("You exceeded your current quota, please check your plan and billing.", "insufficient_quota", code)
+})
+
+/** An error of this status in the provider's own shape. */
+export const status = (status: number, headers: Readonly<Record<string, string>> = {}): Fault => ({
+  _tag: "Status",
+  status,
+  headers
+})
+
+/** A 503 that names its wait. */
+export const unavailable = (retryAfterMillis = 1_000): Fault =>
+  status(503, {
+    "retry-after": String(Math.ceil(retryAfterMillis / 1_000)),
+    "retry-after-ms": String(retryAfterMillis)
+  })
+
+/** A gateway's web page in place of an answer. */
+export const badGateway: Fault = {
+  _tag: "Status",
+  status: 502,
+  headers: { "content-type": "text/html" },
+  body: "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+}
+
+export const latency = (millis: number): Fault => ({ _tag: "Latency", millis })
+export const hang = (at: "headers" | "body" = "headers"): Fault => ({ _tag: "Hang", at })
+export const reset = (at: "request" | "answer" | "body" = "request"): Fault => ({ _tag: "Reset", at })
+export const body = (kind: "malformed" | "truncated" | "empty" | "text" | "html"): Fault => ({ _tag: "Body", kind })
+export const unknownStatus = (status: string): Fault => ({ _tag: "UnknownStatus", status })
+export const shuffle: Fault = { _tag: "Shuffle" }
+export const processingFailed = (
+  code: "server_error" | "unsupported_file" | "invalid_file",
+  containing?: string
+): Fault => ({ _tag: "ProcessingFailed", code, ...(containing === undefined ? {} : { containing }) })
+
+/** Faults in force: asked once per request and kind, they tell which hit it. */
+export interface Board {
+  readonly add: (rule: Rule) => string
+  /** Takes one rule away, or all. */
+  readonly clear: (id?: string) => void
+  readonly rules: () => ReadonlyArray<Rule & { readonly id: string }>
+  /** The faults that hit a request of this route, up to the first that is no latency; counts them down. */
+  readonly hit: (route: string) => ReadonlyArray<Fault>
+  /** The failure of processing that hits an attached file. */
+  readonly processing: (name: string, text: string) => "server_error" | "unsupported_file" | "invalid_file" | undefined
+}
+
+/** Whether a fault of this kind lets the request have its effect. */
+export const takesEffect = (fault: Fault): boolean => {
+  switch (fault._tag) {
+    case "Status":
+      return fault.applied === true
+    case "Hang":
+      return fault.at === "body"
+    case "Reset":
+      return fault.at !== "request"
+    case "Latency":
+    case "Body":
+    case "UnknownStatus":
+    case "Shuffle":
+    case "ProcessingFailed":
+      return true
+  }
+}
+
+/** A board without rules. The same seed draws the same chances. */
+export const makeBoard = (seed = 1): Board => {
+  const entries = new Map<string, { readonly rule: Rule; left: number; passing: number }>()
+  let nextId = 1
+  let state = seed >>> 0
+  // mulberry32: a board must give the same chances in any process, whatever random service it runs under
+  const random = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), state | 1)
+    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
+  }
+  /** Counts the rule down; false when it lets this request pass. */
+  const strikes = (id: string, entry: { readonly rule: Rule; left: number; passing: number }): boolean => {
+    if (entry.passing > 0) {
+      entry.passing--
+      return false
+    }
+    if (entry.rule.probability !== undefined && random() >= entry.rule.probability) return false
+    if (--entry.left <= 0) entries.delete(id)
+    return true
+  }
+  return {
+    add: (rule) => {
+      const id = `fault-${nextId++}`
+      entries.set(id, { rule, left: rule.times ?? Infinity, passing: rule.after ?? 0 })
+      return id
+    },
+    clear: (id) => id === undefined ? entries.clear() : void entries.delete(id),
+    rules: () =>
+      Array.from(entries, ([id, { left, rule }]) => ({ ...rule, ...(left < Infinity ? { times: left } : {}), id })),
+    hit: (route) => {
+      const hits: Array<Fault> = []
+      for (const [id, entry] of Array.from(entries)) {
+        const { fault, route: only } = entry.rule
+        if (fault._tag === "ProcessingFailed" || (only !== undefined && only !== route)) continue
+        if (!strikes(id, entry)) continue
+        hits.push(fault)
+        if (fault._tag !== "Latency") break
+      }
+      return hits
+    },
+    processing: (name, text) => {
+      for (const [id, entry] of Array.from(entries)) {
+        const { fault } = entry.rule
+        if (fault._tag !== "ProcessingFailed") continue
+        const { containing } = fault
+        if (containing !== undefined && !name.includes(containing) && !text.includes(containing)) continue
+        if (strikes(id, entry)) return fault.code
+      }
+      return undefined
+    }
+  }
+}

@@ -1,0 +1,3 @@
+/** For tests: providers that misbehave on demand. */
+export * as Fault from "./Fault.ts"
+export * as OpenAiEmulator from "./OpenAiEmulator.ts"

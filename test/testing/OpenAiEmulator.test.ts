@@ -1,0 +1,342 @@
+import { assert, it } from "@effect/vitest"
+import { Effect, Fiber, Redacted, Result, Schema, Stream } from "effect"
+import { connect } from "node:net"
+import OpenAI7 from "openai"
+import OpenAI6 from "openai6"
+import { Fault, OpenAiEmulator } from "../../src/testing/index.ts"
+import { DocumentId } from "../../src/vectorstore/VectorStore.ts"
+
+// The two clients' types are not assignable to each other; the calls used here are the same.
+const versions = { 6: OpenAI6 as unknown as typeof OpenAI7, 7: OpenAI7 }
+const clientOf = (emulator: OpenAiEmulator.Emulator, apiKey = Redacted.value(emulator.apiKey), version: 6 | 7 = 7) =>
+  new versions[version]({ apiKey, baseURL: emulator.url, maxRetries: 0, logLevel: "off" })
+
+const attempt = <A>(run: (signal: AbortSignal) => Promise<A>) =>
+  Effect.result(
+    Effect.tryPromise({ try: run, catch: (error) => error as Record<string, unknown> & { message: string } })
+  )
+
+const failed = <A, E>(result: Result.Result<A, E>): E => {
+  assert.isTrue(Result.isFailure(result), "expected a failure")
+  return (result as Result.Failure<A, E>).failure
+}
+
+const documents = [
+  { id: DocumentId.make("a"), title: "Bone", content: "Microstructure of newborn bone", attributes: { year: 2020 } },
+  { id: DocumentId.make("b"), content: "Cardiac muscle of the adult mouse", attributes: { year: 2021, kind: "mouse" } }
+]
+
+for (const version of [6, 7] as const) {
+  it.live(`openai ${version}: a file goes up, is attached, found, listed, changed and deleted`, () =>
+    Effect.gen(function*() {
+      const emulator = yield* OpenAiEmulator.make({ processing: "30 millis" })
+      const client = clientOf(emulator, undefined, version)
+      const store = yield* Effect.promise(() => client.vectorStores.create({ name: "mine", metadata: { a: "b" } }))
+      const file = yield* Effect.promise(() =>
+        client.files.create({ file: new File(["Kinases phosphorylate proteins"], "k.txt"), purpose: "assistants" })
+      )
+      assert.strictEqual(file.bytes, 30)
+      const attached = yield* Effect.promise(() =>
+        client.vectorStores.files.create(store.id, { file_id: file.id, attributes: { year: 2001 } })
+      )
+      assert.strictEqual(attached.status, "in_progress")
+      const early = yield* Effect.promise(() => client.vectorStores.search(store.id, { query: "kinases" }))
+      assert.deepStrictEqual(early.data, [])
+      yield* Effect.sleep("50 millis")
+      const ready = yield* Effect.promise(() =>
+        client.vectorStores.files.retrieve(file.id, { vector_store_id: store.id })
+      )
+      assert.strictEqual(ready.status, "completed")
+      const found = yield* Effect.promise(() => client.vectorStores.search(store.id, { query: "kinase" }))
+      assert.deepStrictEqual(found.data.map((it) => [it.file_id, it.filename, it.attributes]), [[
+        file.id,
+        "k.txt",
+        { year: 2001 }
+      ]])
+      assert.isTrue(found.data[0]!.score > 0 && found.data[0]!.score < 1)
+      yield* Effect.promise(() =>
+        client.vectorStores.files.update(file.id, { vector_store_id: store.id, attributes: { year: 2002 } })
+      )
+      const filtered = yield* Effect.promise(() =>
+        client.vectorStores.search(store.id, { query: "kinase", filters: { type: "gt", key: "year", value: 2001 } })
+      )
+      assert.strictEqual(filtered.data.length, 1)
+      const content = yield* Effect.promise(() =>
+        client.vectorStores.files.content(file.id, { vector_store_id: store.id })
+      )
+      assert.deepStrictEqual(content.data, [{ type: "text", text: "Kinases phosphorylate proteins" }])
+      assert.strictEqual((yield* Effect.promise(() => client.files.delete(file.id))).deleted, true)
+      const after = yield* Effect.promise(() => client.vectorStores.retrieve(store.id))
+      assert.strictEqual(after.file_counts.total, 0)
+      assert.deepStrictEqual(yield* emulator.orphans, [])
+    }))
+
+  it.live(`openai ${version}: a batch completes with failed files in it`, () =>
+    Effect.gen(function*() {
+      const emulator = yield* OpenAiEmulator.make()
+      const client = clientOf(emulator, undefined, version)
+      yield* emulator.fault(Fault.processingFailed("server_error", "bad"))
+      const ids: Array<string> = []
+      for (const text of ["good one", "bad one", "good two"]) {
+        const file = yield* Effect.promise(() =>
+          client.files.create({ file: new File([text], `${text}.txt`), purpose: "assistants" })
+        )
+        ids.push(file.id)
+      }
+      const batch = yield* Effect.promise(() =>
+        client.vectorStores.fileBatches.create(emulator.vectorStore, { files: ids.map((file_id) => ({ file_id })) })
+      )
+      const done = yield* Effect.promise(() =>
+        client.vectorStores.fileBatches.retrieve(batch.id, { vector_store_id: emulator.vectorStore })
+      )
+      assert.strictEqual(done.status, "completed")
+      assert.deepStrictEqual(done.file_counts, { in_progress: 0, completed: 2, failed: 1, cancelled: 0, total: 3 })
+      const bad = yield* Effect.promise(() =>
+        client.vectorStores.fileBatches.listFiles(batch.id, { vector_store_id: emulator.vectorStore, filter: "failed" })
+      )
+      assert.deepStrictEqual(bad.data.map((it) => it.last_error?.code), ["server_error"])
+    }))
+
+  it.live(`openai ${version}: errors have the API's status, code and headers`, () =>
+    Effect.gen(function*() {
+      const emulator = yield* OpenAiEmulator.make({ documents })
+      const client = clientOf(emulator, undefined, version)
+      const unknown = failed(yield* attempt(() => client.vectorStores.retrieve("vs_none")))
+      assert.strictEqual(unknown["status"], 404)
+      assert.match(String(unknown["requestID"]), /^req_/)
+      const wrongKey = failed(yield* attempt(() => clientOf(emulator, "sk-wrong", version).vectorStores.list()))
+      assert.deepStrictEqual([wrongKey["status"], wrongKey["code"]], [401, "invalid_api_key"])
+      const tooMany = failed(
+        yield* attempt(() => client.vectorStores.search(emulator.vectorStore, { query: "x", max_num_results: 51 }))
+      )
+      assert.strictEqual(tooMany["status"], 400)
+      const model = failed(yield* attempt(() => client.embeddings.create({ model: "none", input: "x" })))
+      assert.deepStrictEqual([model["status"], model["code"]], [404, "model_not_found"])
+      const tokens = failed(
+        yield* attempt(() =>
+          client.embeddings.create({
+            model: "text-embedding-3-small",
+            input: Array.from({ length: 60 }, () => "word ".repeat(5_000))
+          })
+        )
+      )
+      assert.deepStrictEqual([tokens["status"], tokens["code"]], [400, "max_tokens_per_request"])
+      // An empty id is sent, and becomes the list.
+      const list = yield* Effect.promise(() => client.vectorStores.retrieve(""))
+      assert.strictEqual((list as unknown as { object: string }).object, "list")
+    }))
+}
+
+it.live("documents given at the start are searched, filtered and embedded for real", () =>
+  Effect.gen(function*() {
+    const emulator = yield* OpenAiEmulator.make({ documents })
+    const client = clientOf(emulator)
+    const found = yield* Effect.promise(() => client.vectorStores.search(emulator.vectorStore, { query: "adult mice" }))
+    assert.deepStrictEqual(found.data.map((it) => it.attributes?.["doc_id"]), ["b"])
+    const ne = yield* Effect.promise(() =>
+      client.vectorStores.search(emulator.vectorStore, {
+        query: "bone muscle",
+        filters: { type: "ne", key: "kind", value: "rat" }
+      })
+    )
+    assert.deepStrictEqual(ne.data.map((it) => it.attributes?.["doc_id"]), ["b"])
+    const embedded = yield* Effect.promise(() =>
+      client.embeddings.create({
+        model: "text-embedding-3-small",
+        dimensions: 256,
+        input: ["bone tissue", "bone tissue of mice", "tax law"]
+      })
+    )
+    const [one, two, three] = embedded.data.map((it) => it.embedding)
+    const dot = (x: ReadonlyArray<number>, y: ReadonlyArray<number>) => x.reduce((sum, it, i) => sum + it * y[i]!, 0)
+    assert.strictEqual(one!.length, 256)
+    assert.approximately(dot(one!, one!), 1, 1e-5)
+    assert.isAbove(dot(one!, two!), dot(one!, three!) + 0.3)
+  }))
+
+it.live("lists go by pages, newest first, and end", () =>
+  Effect.gen(function*() {
+    const emulator = yield* OpenAiEmulator.make({
+      documents: Array.from({ length: 45 }, (_, i) => ({ id: DocumentId.make(`d${i}`), content: `text ${i}` }))
+    })
+    const client = clientOf(emulator)
+    const pages = Stream.fromAsyncIterable(client.vectorStores.files.list(emulator.vectorStore), (error) => error)
+    const seen = (yield* Stream.runCollect(pages)).map((file) => file.attributes?.["doc_id"])
+    assert.deepStrictEqual(seen, Array.from({ length: 45 }, (_, i) => `d${44 - i}`))
+    assert.strictEqual((yield* emulator.requests)["vectorStores.files.list"], 3)
+  }))
+
+// What a client sees of each fault, by status or by the name of what it throws.
+const sights: ReadonlyArray<
+  readonly [name: string, fault: Fault.Fault, seen: (error: Record<string, unknown>) => void]
+> = [
+  ["a rate limit names its wait twice", Fault.rateLimited(7_000), (error) => {
+    const headers = error["headers"] as Headers
+    assert.strictEqual(error["status"], 429)
+    assert.deepStrictEqual([headers.get("retry-after"), headers.get("retry-after-ms")], ["7", "7000"])
+  }],
+  ["an exhausted quota is a 429 of its own code", Fault.quotaExhausted(), (error) => {
+    assert.deepStrictEqual([error["status"], error["code"], error["type"]], [
+      429,
+      "credit_balance_exhausted",
+      "insufficient_quota"
+    ])
+  }],
+  ["an internal error", Fault.status(500), (error) => assert.strictEqual(error["status"], 500)],
+  ["a gateway's web page", Fault.badGateway, (error) => assert.strictEqual(error["status"], 502)],
+  ["an overload with a wait", Fault.unavailable(90_000), (error) => {
+    assert.deepStrictEqual([error["status"], (error["headers"] as Headers).get("retry-after")], [503, "90"])
+  }],
+  ["a request too large", Fault.status(413), (error) => assert.strictEqual(error["status"], 413)],
+  ["x-should-retry", Fault.status(500, { "x-should-retry": "false" }), (error) => {
+    assert.strictEqual((error["headers"] as Headers).get("x-should-retry"), "false")
+  }],
+  ["a reset before the request is done", Fault.reset(), (error) => {
+    assert.include(String((error["cause"] as Error | undefined)?.cause), "ECONNRESET")
+  }],
+  ["a reset in the body", Fault.reset("body"), (error) => assert.strictEqual(error["message"], "terminated")],
+  ["a body cut off", Fault.body("truncated"), (error) => assert.strictEqual(error["message"], "terminated")],
+  ["a body of broken JSON", Fault.body("malformed"), (error) => assert.strictEqual(error["name"], "SyntaxError")]
+]
+for (const [name, fault, seen] of sights) {
+  it.live(`shows the client ${name}, once`, () =>
+    Effect.gen(function*() {
+      const emulator = yield* OpenAiEmulator.make({ documents })
+      const client = clientOf(emulator)
+      yield* emulator.fault(fault, { route: "vectorStores.retrieve", times: 1 })
+      const call = attempt(() => client.vectorStores.retrieve(emulator.vectorStore))
+      seen(failed(yield* call))
+      assert.isTrue(Result.isSuccess(yield* call))
+      assert.strictEqual((yield* emulator.requests)["vectorStores.retrieve"], 2)
+    }))
+}
+
+it.live("answers 200 with a body that is no answer: text and nothing", () =>
+  Effect.gen(function*() {
+    const emulator = yield* OpenAiEmulator.make()
+    const client = clientOf(emulator)
+    yield* emulator.fault(Fault.body("text"), { times: 1 })
+    yield* emulator.fault(Fault.body("empty"), { times: 1 })
+    const call = Effect.promise(() => client.vectorStores.retrieve(emulator.vectorStore))
+    assert.deepStrictEqual([yield* call, yield* call] as ReadonlyArray<unknown>, ["OK", undefined])
+  }))
+
+for (const at of ["headers", "body"] as const) {
+  it.live(`hangs at the ${at} until the client gives up, and frees the connection then`, () =>
+    Effect.gen(function*() {
+      const emulator = yield* OpenAiEmulator.make({ documents })
+      const client = clientOf(emulator)
+      yield* emulator.fault(Fault.hang(at))
+      const result = yield* attempt((signal) => client.vectorStores.list({}, { signal })).pipe(
+        Effect.timeoutOption("100 millis")
+      )
+      assert.strictEqual(result._tag, "None")
+      yield* Effect.sleep("20 millis")
+      assert.strictEqual(yield* emulator.connections, 0)
+    }))
+}
+
+it.live("a reset after the request was done leaves its effect", () =>
+  Effect.gen(function*() {
+    const emulator = yield* OpenAiEmulator.make()
+    const client = clientOf(emulator)
+    const upload = attempt(() => client.files.create({ file: new File(["text"], "x.txt"), purpose: "assistants" }))
+    yield* emulator.fault(Fault.reset("request"), { route: "files.create", times: 1 })
+    assert.isTrue(Result.isFailure(yield* upload))
+    assert.strictEqual(yield* emulator.files, 0)
+    yield* emulator.fault(Fault.reset("answer"), { route: "files.create", times: 1 })
+    assert.isTrue(Result.isFailure(yield* upload))
+    assert.deepStrictEqual(yield* emulator.orphans, ["x.txt"])
+  }))
+
+it.live("counts a fault down, lets requests pass first, and leaves other routes alone", () =>
+  Effect.gen(function*() {
+    const emulator = yield* OpenAiEmulator.make()
+    const client = clientOf(emulator)
+    yield* emulator.fault(Fault.status(500), { route: "vectorStores.list", after: 1, times: 2 })
+    const statuses: Array<boolean> = []
+    for (let i = 0; i < 5; i++) statuses.push(Result.isSuccess(yield* attempt(() => client.vectorStores.list())))
+    assert.deepStrictEqual(statuses, [true, false, false, true, true])
+    const retrieve = attempt(() => client.vectorStores.retrieve(emulator.vectorStore))
+    assert.isTrue(Result.isSuccess(yield* retrieve.pipe(emulator.during(Fault.status(500), { route: "files.list" }))))
+    assert.isTrue(Result.isFailure(yield* retrieve.pipe(emulator.during(Fault.status(500)))))
+    assert.isTrue(Result.isSuccess(yield* retrieve))
+  }))
+
+it("draws the same chances from the same seed", () => {
+  const draw = (seed: number) => {
+    const board = Fault.makeBoard(seed)
+    board.add({ fault: Fault.status(500), probability: 0.3 })
+    return Array.from({ length: 1_000 }, () => board.hit("any").length)
+  }
+  assert.deepStrictEqual(draw(7), draw(7))
+  assert.notDeepEqual(draw(7), draw(8))
+  assert.approximately(draw(7).reduce((sum, it) => sum + it, 0), 300, 60)
+})
+
+it.live("is stopped and started on the same port with its data", () =>
+  Effect.gen(function*() {
+    const emulator = yield* OpenAiEmulator.make({ documents })
+    const client = clientOf(emulator)
+    const call = attempt(() => client.vectorStores.retrieve(emulator.vectorStore))
+    const hanging = yield* emulator.fault(Fault.hang(), { times: 1 })
+    const inFlight = yield* Effect.forkChild(call)
+    yield* Effect.sleep("30 millis")
+    yield* emulator.stop
+    assert.isTrue(Result.isFailure(yield* Fiber.join(inFlight)))
+    yield* emulator.clear(hanging)
+    const down = failed(yield* call)
+    assert.include(String((down["cause"] as Error | undefined)?.cause), "ECONNREFUSED")
+    yield* emulator.start
+    const up = yield* call
+    assert.strictEqual(Result.getOrThrow(up).file_counts.total, 2)
+  }))
+
+it.live("another process switches it by its control path", () =>
+  Effect.gen(function*() {
+    const emulator = yield* OpenAiEmulator.make()
+    const client = clientOf(emulator)
+    const control = (method: string, path: string, body?: unknown) =>
+      Effect.promise(() =>
+        fetch(new URL(path, emulator.url), {
+          method,
+          ...(body === undefined ? {} : { body: JSON.stringify(body) })
+        }).then(async (response) => ({ status: response.status, body: await response.json() }))
+      )
+    const { body: added } = yield* control("POST", "/_control/faults", { fault: Fault.status(500), times: 9 })
+    const call = attempt(() => client.vectorStores.list())
+    assert.isTrue(Result.isFailure(yield* call))
+    const id = Schema.decodeUnknownSync(Schema.Struct({ id: Schema.String }))(added).id
+    yield* control("DELETE", `/_control/faults/${id}`)
+    assert.isTrue(Result.isSuccess(yield* call))
+    assert.strictEqual((yield* control("POST", "/_control/faults", { fault: { _tag: "Nonsense" } })).status, 400)
+    yield* control("POST", "/_control/documents", { documents })
+    const store = yield* Effect.promise(() => client.vectorStores.retrieve(emulator.vectorStore))
+    assert.strictEqual(store.file_counts.completed, 2)
+    yield* control("POST", "/_control/outage", { millis: 100 })
+    yield* Effect.sleep("60 millis")
+    assert.isTrue(Result.isFailure(yield* call))
+    yield* Effect.sleep("150 millis")
+    assert.isTrue(Result.isSuccess(yield* call))
+    assert.strictEqual((yield* emulator.requests)["vectorStores.retrieve"], 1)
+  }))
+
+it.live("tells that its port is taken, and leaves no socket when its scope closes", () =>
+  Effect.gen(function*() {
+    const port = yield* Effect.scoped(Effect.gen(function*() {
+      const emulator = yield* OpenAiEmulator.make()
+      const second = failed(yield* Effect.result(Effect.scoped(OpenAiEmulator.make({ port: emulator.port }))))
+      assert.deepStrictEqual([second._tag, second.code], ["ListenFailed", "EADDRINUSE"])
+      yield* emulator.fault(Fault.hang())
+      const client = clientOf(emulator)
+      yield* Effect.forkChild(attempt(() => client.vectorStores.list()))
+      yield* Effect.sleep("20 millis")
+      return emulator.port
+    }))
+    const refused = yield* Effect.callback<string>((resume) => {
+      const socket = connect(port, "127.0.0.1")
+      socket.on("error", (error: NodeJS.ErrnoException) => resume(Effect.succeed(error.code ?? "")))
+      socket.on("connect", () => resume(Effect.succeed("connected")))
+    })
+    assert.strictEqual(refused, "ECONNREFUSED")
+  }))
