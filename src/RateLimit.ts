@@ -80,6 +80,16 @@ export interface Service {
    * @internal
    */
   readonly core: RateLimitCore
+  /**
+   * For the pipeline: as `take`. The frame of the caller gives back what was taken when `lease.taken`.
+   * @internal
+   */
+  readonly wait: (lease: Lease, options?: CallOptions) => Effect.Effect<void, RateLimited>
+}
+
+/** Whether a caller has taken from the limit; whoever installed the frame that gives it back looks here. */
+export interface Lease {
+  taken: boolean
 }
 
 export class RateLimit extends Context.Service<RateLimit, Service>()("holdfast/RateLimit") {
@@ -112,22 +122,22 @@ export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =
     const core = new RateLimitCore(limiterOf(options))
     const maxWaitMillis = options.onLimit === "refuse" ? 0 : check.millis("maxWait", options.maxWait, "30 seconds")
 
-    const take = (call: CallOptions = {}): Effect.Effect<void, RateLimited> =>
+    const wait = (lease: Lease, call: CallOptions = {}): Effect.Effect<void, RateLimited> =>
       Effect.withFiber((fiber) => {
         const cost = call.cost ?? 1
         const clock = fiber.getRef(Clock.Clock)
         const now = clock.currentTimeMillisUnsafe()
-        if (core.tryTake(cost, now)) return Effect.void
+        lease.taken = core.tryTake(cost, now)
+        if (lease.taken) return Effect.void
         const expected = core.expectedWait(cost, now)
         return expected > Math.min(maxWaitMillis, fiber.getRef(Deadline.current) - now)
           ? Effect.fail(stackless(() => new RateLimited({ limit: name, retryAfter: Duration.millis(expected) })))
-          : queue(cost, clock)
+          : queue(lease, cost, clock)
       })
 
-    const queue = (cost: number, clock: Clock.Clock): Effect.Effect<void> =>
+    const queue = (lease: Lease, cost: number, clock: Clock.Clock): Effect.Effect<void> =>
       Effect.suspend(() => {
         let inQueue = false
-        let taken = false
         const waiter: RateLimitWaiter & { turn: () => void } = { cost, turn: () => {} }
         const turn = Effect.callback<void>((resume) => {
           waiter.turn = () => resume(Effect.void)
@@ -137,15 +147,21 @@ export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =
         // Asked again after each wait: a hold may have come, or the clock gone back.
         const first: Effect.Effect<void> = Effect.suspend(() => {
           const wait = core.takeFirst(cost, clock.currentTimeMillisUnsafe())
-          taken = wait === 0
-          return taken ? Effect.void : Effect.flatMap(Effect.sleep(wait), () => first)
+          lease.taken = wait === 0
+          return lease.taken ? Effect.void : Effect.flatMap(Effect.sleep(wait), () => first)
         })
         return Effect.onExitPrimitive(Effect.flatMap(turn, () => first), (exit) => {
-          if (taken && Exit.isFailure(exit)) core.limiter.untake(cost)
+          if (lease.taken && Exit.isFailure(exit)) {
+            lease.taken = false
+            core.limiter.untake(cost)
+          }
           if (inQueue) core.leave(waiter)
           return undefined
         })
       })
+
+    const take = (call?: CallOptions): Effect.Effect<void, RateLimited> =>
+      Effect.suspend(() => wait({ taken: false }, call))
 
     const learn = (headers: HeadersLike): Effect.Effect<void> =>
       Effect.map(Clock.currentTimeMillis, (now) => {
@@ -165,6 +181,7 @@ export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =
     return {
       name,
       core,
+      wait,
       take,
       withLimit: (call) => (self) => Effect.flatMap(take(call), () => self),
       holdUntil: (epochMillis) => Effect.sync(() => core.holdUntil(epochMillis)),
