@@ -3,7 +3,7 @@
  * calls, and goes out and comes in by header, so that nobody works on what nobody waits for.
  */
 import { Clock, Context, Duration, Effect, type Fiber, Schema } from "effect"
-import { runWithin } from "./internal/deadlineRun.ts"
+import { runningFiber, startWithin } from "./internal/deadlineRun.ts"
 import { stackless } from "./internal/stackless.ts"
 
 /**
@@ -35,31 +35,30 @@ const exceeded = (millis: number): DeadlineExceeded =>
  */
 export const until =
   (epochMillis: number) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | DeadlineExceeded, R> =>
-    Effect.withFiber((fiber) => bounded(fiber, self, epochMillis, fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()))
+    bounded(self, () => epochMillis)
 
 /** Gives the effect so much time from its start, or less where an earlier deadline already stands. As `until`. */
 export const within = (duration: Duration.Input) => {
   const millis = Duration.toMillis(Duration.fromInputUnsafe(duration))
   return <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | DeadlineExceeded, R> =>
-    Effect.withFiber((fiber) => {
-      const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-      return bounded(fiber, self, now + millis, now)
-    })
+    bounded(self, (now) => now + millis)
 }
 
 const bounded = <A, E, R>(
-  fiber: Fiber.Fiber<unknown, unknown>,
   self: Effect.Effect<A, E, R>,
-  epochMillis: number,
-  now: number
-): Effect.Effect<A, E | DeadlineExceeded, R> => {
-  const deadline = Math.min(epochMillis, fiber.getRef(current))
-  if (deadline === Infinity) return self
-  const millis = deadline - now
-  if (!(millis > 0)) return Effect.fail(exceeded(Math.max(0, millis)))
-  const context = Context.add(fiber.context, current, deadline)
-  return runWithin(fiber, context, self, millis, () => Effect.fail(exceeded(millis)), undefined)
-}
+  instant: (now: number) => number
+): Effect.Effect<A, E | DeadlineExceeded, R> =>
+  Effect.callback<A, E | DeadlineExceeded, R>((resume) => {
+    const fiber = runningFiber()
+    const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    const deadline = Math.min(instant(now), fiber.getRef(current))
+    const millis = deadline - now
+    const failure = (): Effect.Effect<never, DeadlineExceeded> => Effect.fail(exceeded(Math.max(0, millis)))
+    if (millis === Infinity) return resume(self)
+    if (!(millis > 0)) return resume(failure())
+    const context = Context.add(fiber.context, current, deadline)
+    return startWithin(fiber, context, self, millis, failure, undefined, resume)
+  })
 
 /** The time left; infinite without a deadline, zero once it has passed. */
 export const remaining: Effect.Effect<Duration.Duration> = Effect.withFiber((fiber) =>

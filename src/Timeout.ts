@@ -4,7 +4,7 @@
  */
 import { Cause, Clock, Context, Duration, Effect, Exit, type Fiber, Layer, Schema } from "effect"
 import * as Deadline from "./Deadline.ts"
-import { type OnEnd, runWithin } from "./internal/deadlineRun.ts"
+import { type OnEnd, runningFiber, startWithin } from "./internal/deadlineRun.ts"
 import { arm, disarm } from "./internal/deadlineTimer.ts"
 import { checked, checks } from "./internal/options.ts"
 import { QuantileLimit } from "./internal/quantileLimit.ts"
@@ -58,14 +58,14 @@ export interface AttemptOptions<A, E> {
 export const attempt = (limit: Limit) => {
   const millis = toMillis(limit)
   return <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | TimedOut, R> =>
-    Effect.withFiber((fiber) => limited(fiber, self, millis(), undefined, undefined))
+    limited(self, millis, undefined, undefined)
 }
 
 /** As `attempt`, and tells when the work really ended. */
 export const attemptWith =
   <A, E>(limit: Limit, options: AttemptOptions<A, E>) =>
   <R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | TimedOut, R> =>
-    Effect.withFiber((fiber) => limited(fiber, self, toMillis(limit)(), options.onEnd, undefined))
+    limited(self, toMillis(limit), options.onEnd, undefined)
 
 const toMillis = (limit: Limit): () => number => {
   if (typeof limit === "function") return () => Duration.toMillis(Duration.fromInputUnsafe(limit()))
@@ -74,25 +74,21 @@ const toMillis = (limit: Limit): () => number => {
 }
 
 const limited = <A, E, R>(
-  fiber: Fiber.Fiber<unknown, unknown>,
   self: Effect.Effect<A, E, R>,
-  millis: number,
+  limit: (fiber: Fiber.Fiber<unknown, unknown>) => number,
   onEnd: OnEnd<A, E> | undefined,
-  onLimit: (() => void) | undefined
+  onLimit: ((millis: number) => void) | undefined
 ): Effect.Effect<A, E | TimedOut, R> =>
-  millis > 0
-    ? runWithin(
-      fiber,
-      fiber.context,
-      self,
-      millis,
-      () => {
-        onLimit?.()
-        return Effect.fail(timedOut(millis))
-      },
-      onEnd
-    )
-    : Effect.fail(timedOut(millis))
+  Effect.callback<A, E | TimedOut, R>((resume) => {
+    const fiber = runningFiber()
+    const millis = limit(fiber)
+    if (!(millis > 0)) return resume(Effect.fail(timedOut(millis)))
+    const failure = (): Effect.Effect<never, TimedOut> => {
+      onLimit?.(millis)
+      return Effect.fail(timedOut(millis))
+    }
+    return startWithin(fiber, fiber.context, self, millis, failure, onEnd, resume)
+  })
 
 export interface PromiseOptions<A, E> extends AttemptOptions<A, E> {
   /** Makes the failure from what the promise was rejected with. Defaults to `Cause.UnknownError`. */
@@ -108,45 +104,43 @@ export const promise = <A, E = Cause.UnknownError>(
   limit: Limit,
   f: (signal: AbortSignal) => PromiseLike<A>,
   options?: PromiseOptions<A, E>
-): Effect.Effect<A, E | TimedOut> => {
-  const millis = toMillis(limit)
-  return Effect.withFiber((fiber) => runPromise(fiber, f, millis(), options, undefined))
-}
+): Effect.Effect<A, E | TimedOut> => runPromise(f, toMillis(limit), options, undefined, undefined)
 
 const runPromise = <A, E>(
-  fiber: Fiber.Fiber<unknown, unknown>,
   f: (signal: AbortSignal) => PromiseLike<A>,
-  millis: number,
+  limit: (fiber: Fiber.Fiber<unknown, unknown>) => number,
   options: PromiseOptions<A, E> | undefined,
-  onLimit: (() => void) | undefined
+  onEnd: OnEnd<A, E> | undefined,
+  onLimit: ((millis: number) => void) | undefined
 ): Effect.Effect<A, E | TimedOut> =>
-  millis > 0
-    ? Effect.callback<A, E | TimedOut>((resume) => {
-      // Making a controller costs more than everything else here.
-      const controller = f.length === 0 ? undefined : new AbortController()
-      let late = false
-      const timer = arm(fiber, millis, () => {
-        late = true
-        const error = timedOut(millis)
-        controller?.abort(error)
-        onLimit?.()
-        resume(Effect.fail(error))
-      })
-      const end = (exit: Exit.Exit<A, E>): void => {
-        if (!late) disarm(timer)
-        options?.onEnd?.(exit, late)
-        resume(exit)
-      }
-      started(f, controller?.signal).then(
-        (value) => end(Exit.succeed(value)),
-        (cause) => end(rejected(cause, options?.catch))
-      )
-      return Effect.sync(() => {
-        disarm(timer)
-        controller?.abort()
-      })
+  Effect.callback<A, E | TimedOut>((resume) => {
+    const fiber = runningFiber()
+    const millis = limit(fiber)
+    if (!(millis > 0)) return resume(Effect.fail(timedOut(millis)))
+    const controller = f.length === 0 ? undefined : new AbortController()
+    let late = false
+    const timer = arm(fiber, millis, () => {
+      late = true
+      const error = timedOut(millis)
+      controller?.abort(error)
+      onLimit?.(millis)
+      resume(Effect.fail(error))
     })
-    : Effect.fail(timedOut(millis))
+    const end = (exit: Exit.Exit<A, E>): void => {
+      if (!late) disarm(timer)
+      onEnd?.(exit, late)
+      options?.onEnd?.(exit, late)
+      resume(exit)
+    }
+    started(f, controller?.signal).then(
+      (value) => end(Exit.succeed(value)),
+      (cause) => end(rejected(cause, options?.catch))
+    )
+    return Effect.sync(() => {
+      disarm(timer)
+      controller?.abort()
+    })
+  })
 
 /** What the function throws before it has made its promise counts as a rejection. */
 const started = <A>(f: (signal: AbortSignal) => PromiseLike<A>, signal: AbortSignal | undefined): PromiseLike<A> => {
@@ -215,50 +209,51 @@ export class Timeout extends Context.Service<Timeout, Service>()("holdfast/Timeo
 
 /** A timeout policy. With a quantile it learns from its own attempts: successes, and what it cut off. */
 export const make = (options?: Options): Effect.Effect<Service, InvalidOptions> =>
-  Effect.map(checked(() => settings(options)), ({ ofRemaining, quantile, timeoutMillis }) => {
-    const millisAt = (fiber: Fiber.Fiber<unknown, unknown>, now: () => number): number => {
+  Effect.map(checked(() => settings(options)), ({ ofRemaining, quantile, timeoutMillis }): Service => {
+    const limit = (fiber: Fiber.Fiber<unknown, unknown>): number => {
       const deadline = fiber.getRef(Deadline.current)
-      const limit = quantile?.current(now()) ?? timeoutMillis
-      return deadline === Infinity ? limit : attemptMillis(limit, deadline - now(), ofRemaining)
+      if (quantile === undefined && deadline === Infinity) return timeoutMillis
+      const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+      const millis = quantile?.current(now) ?? timeoutMillis
+      return deadline === Infinity ? millis : attemptMillis(millis, deadline - now, ofRemaining)
     }
-    /** The limit, and with a quantile what is to be told of the attempt's end. */
-    const begin = (fiber: Fiber.Fiber<unknown, unknown>) => {
-      const clock = fiber.getRef(Clock.Clock)
-      const now = (): number => clock.currentTimeMillisUnsafe()
-      const millis = millisAt(fiber, now)
-      if (quantile === undefined) return { millis, onEnd: undefined, onLimit: undefined }
-      const start = now()
+    const service = {
+      limit: Effect.withFiber((fiber) => Effect.succeed(Duration.millis(Math.max(0, limit(fiber)))))
+    }
+    if (quantile === undefined) {
       return {
-        millis,
+        ...service,
+        attempt: (self) => limited(self, limit, undefined, undefined),
+        promise: (f, options) => runPromise(f, limit, options, undefined, undefined)
+      }
+    }
+    /** What measures one attempt. */
+    const measure = (fiber: Fiber.Fiber<unknown, unknown>) => {
+      const clock = fiber.getRef(Clock.Clock)
+      const start = clock.currentTimeMillisUnsafe()
+      const record = (millis?: number): void => {
+        const now = clock.currentTimeMillisUnsafe()
+        quantile.record(millis ?? now - start, now)
+      }
+      return {
         onEnd: (exit: Exit.Exit<unknown, unknown>, late: boolean): void => {
-          if (!late && exit._tag === "Success") quantile.record(now() - start, now())
+          if (!late && exit._tag === "Success") record()
         },
-        onLimit: (): void => quantile.record(millis, now())
+        onLimit: record
       }
     }
     return {
+      ...service,
       attempt: (self) =>
         Effect.withFiber((fiber) => {
-          const { millis, onEnd, onLimit } = begin(fiber)
-          return limited(fiber, self, millis, onEnd, onLimit)
+          const { onEnd, onLimit } = measure(fiber)
+          return limited(self, limit, onEnd, onLimit)
         }),
       promise: (f, options) =>
         Effect.withFiber((fiber) => {
-          const { millis, onEnd, onLimit } = begin(fiber)
-          if (onEnd === undefined) return runPromise(fiber, f, millis, options, undefined)
-          const both: typeof options = {
-            ...options,
-            onEnd: (exit, late) => {
-              onEnd(exit, late)
-              options?.onEnd?.(exit, late)
-            }
-          }
-          return runPromise(fiber, f, millis, both, onLimit)
-        }),
-      limit: Effect.withFiber((fiber) => {
-        const clock = fiber.getRef(Clock.Clock)
-        return Effect.succeed(Duration.millis(Math.max(0, millisAt(fiber, () => clock.currentTimeMillisUnsafe()))))
-      })
+          const { onEnd, onLimit } = measure(fiber)
+          return runPromise(f, limit, options, onEnd, onLimit)
+        })
     }
   })
 
