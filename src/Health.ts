@@ -62,7 +62,7 @@ export interface Options {
 }
 
 export class Health extends Context.Service<Health, {
-  /** Everybody known: services first, then providers. */
+  /** Everybody known: providers first, then services. */
   readonly names: ReadonlyArray<string>
   /** Judges by what is known already. Unknown names are left out. */
   readonly check: (names?: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<Verdict>>
@@ -96,7 +96,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const timeToLive = Duration.toMillis(Duration.fromInputUnsafe(options.probeTimeToLive ?? "10 seconds"))
   const providers = new Map(options.providers.map((provider) => [provider.name, provider]))
   const services = new Map(options.services?.map((service) => [service.name, service]))
-  const names = [...services.keys(), ...providers.keys()]
+  const names = [...providers.keys(), ...services.keys()]
   const probes = new Map<string, Probe>()
   const last = new Map<string, State>()
   const probing = yield* Semaphore.make(1)

@@ -56,9 +56,9 @@ it.effect("is healthy with nothing known, and a provider without credentials is 
     Effect.gen(function*() {
       const verdicts = yield* (yield* Health.Health).check()
       assert.deepStrictEqual(verdicts.map(({ name, state }) => [name, state]), [
-        ["unified", "Healthy"],
         ["openai", "NotConfigured"],
-        ["neon", "Healthy"]
+        ["neon", "Healthy"],
+        ["unified", "Healthy"]
       ])
       assert.isTrue(Health.canAnswer(verdicts))
     })
@@ -136,7 +136,7 @@ it.effect("a lower service level is degraded", () =>
       services: [{ name: "unified", providers: ["neon"], level: Effect.succeed({ rank: 2, name: "Basic" }) }]
     },
     Effect.gen(function*() {
-      const [unified] = yield* (yield* Health.Health).check()
+      const [unified] = yield* (yield* Health.Health).check(["unified"])
       assert.deepInclude(unified, { state: "Degraded", reasons: ["service level is Basic"] })
     })
   ))

@@ -1,0 +1,140 @@
+/**
+ * What every response has, whoever made it: a request id, `no-store`, and a problem body where it would have none. Also
+ * the answers that the router lacks: 405, and 403 for a page of another origin that writes.
+ */
+import { Clock, Effect } from "effect"
+import {
+  FindMyWay,
+  HttpEffect,
+  type HttpMethod,
+  HttpRouter,
+  HttpServerError,
+  HttpServerRequest,
+  HttpServerResponse,
+  ProblemDetails
+} from "effect/http"
+import { HttpApi, type HttpApiGroup } from "effect/http-api"
+
+const methods = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const
+
+export interface Options {
+  /** Paths that are served beside the API. */
+  readonly routes?: ReadonlyArray<readonly [method: (typeof methods)[number], path: `/${string}`]> | undefined
+}
+
+/** What the problem body says where the framework says nothing. */
+const details: { readonly [status: number]: string } = {
+  400: "The request could not be read.",
+  403: "A page of another origin may not write here.",
+  404: "There is nothing at this path. The paths are listed at /docs.",
+  405: "This path does not take that method; see the Allow header.",
+  413: "The body is larger than this server takes.",
+  415: "Send the body as application/json.",
+  500: "Something went wrong here. The request id finds it in the log.",
+  503: "The server is shutting down."
+}
+
+/** A global middleware: provide it to the served routes. */
+export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
+  api: HttpApi.HttpApi<Id, Groups>,
+  options?: Options
+) => {
+  const allowed = allowTable(api, options?.routes ?? [])
+  return HttpRouter.middleware((httpEffect) =>
+    Effect.gen(function*() {
+      const request = yield* HttpServerRequest.HttpServerRequest
+      const started = yield* Clock.currentTimeMillis
+      const id = yield* requestId(request.headers["x-request-id"])
+      yield* HttpEffect.appendPreResponseHandler((_, response) => Effect.succeed(dress(response, id)))
+      yield* Effect.annotateCurrentSpan("request.id", id)
+      const handled = crossOrigin(request)
+        ? Effect.succeed(HttpServerResponse.empty({ status: 403 }))
+        : Effect.catch(httpEffect, (error) => {
+          const methods = HttpServerError.isHttpServerError(error) && error.reason._tag === "RouteNotFound"
+            ? allowed(request.url)
+            : []
+          return methods.length > 0
+            ? Effect.succeed(HttpServerResponse.empty({ status: 405, headers: { allow: methods.join(", ") } }))
+            : Effect.fail(error)
+        })
+      return yield* handled.pipe(
+        Effect.tap((response) =>
+          Effect.flatMap(Clock.currentTimeMillis, (now) =>
+            Effect.logDebug("answered").pipe(
+              Effect.annotateLogs({
+                "http.method": request.method,
+                "http.path": path(request.url),
+                "http.status": response.status,
+                "http.millis": now - started
+              })
+            ))
+        ),
+        Effect.annotateLogs("request.id", id),
+        Effect.annotateSpans("request.id", id)
+      )
+    }), { global: true })
+}
+
+/** A caller's own id is kept where it looks like one. */
+const requestId = (given: string | undefined): Effect.Effect<string> =>
+  given !== undefined && /^[\w.-]{8,64}$/.test(given) ? Effect.succeed(given) : Effect.sync(() => crypto.randomUUID())
+
+const path = (url: string): string => url.split("?", 1)[0]!
+
+/** A browser says so when a page of another origin made the request. */
+const crossOrigin = (request: HttpServerRequest.HttpServerRequest): boolean =>
+  !["GET", "HEAD", "OPTIONS"].includes(request.method) && request.headers["sec-fetch-site"] === "cross-site"
+
+const dress = (response: HttpServerResponse.HttpServerResponse, id: string): HttpServerResponse.HttpServerResponse => {
+  const { "content-type": type, "content-length": _length, ...kept } = response.headers
+  const bare = response.status >= 400 && type !== ProblemDetails.contentType && type !== "application/health+json" &&
+    !(type?.startsWith("application/json") ?? false)
+  const body = bare
+    ? ProblemDetails.toResponse({
+      type: ProblemDetails.blankType,
+      status: response.status,
+      title: titles[response.status] ?? "Error",
+      ...(details[response.status] === undefined ? {} : { detail: details[response.status] }),
+      requestId: id
+    })
+    : response
+  return HttpServerResponse.setHeaders(body, {
+    ...(bare ? kept : {}),
+    "x-request-id": id,
+    "x-content-type-options": "nosniff",
+    "cache-control": kept["cache-control"] ?? "no-store"
+  })
+}
+
+const titles: { readonly [status: number]: string } = {
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  413: "Content Too Large",
+  415: "Unsupported Media Type",
+  499: "Client Closed Request",
+  500: "Internal Server Error",
+  503: "Service Unavailable"
+}
+
+const allowTable = <Id extends string, Groups extends HttpApiGroup.Constraint>(
+  api: HttpApi.HttpApi<Id, Groups>,
+  routes: NonNullable<Options["routes"]>
+) => {
+  const table = FindMyWay.make<true>()
+  for (const [method, path] of routes) table.on(method, path, true)
+  HttpApi.reflect(api, {
+    onGroup: () => {},
+    onEndpoint: ({ endpoint }) => {
+      if (isMethod(endpoint.method) && isPath(endpoint.path)) table.on(endpoint.method, endpoint.path, true)
+    }
+  })
+  return (url: string): ReadonlyArray<string> => methods.filter((method) => table.find(method, path(url)) !== undefined)
+}
+
+const isMethod = (method: HttpMethod.HttpMethod): method is (typeof methods)[number] =>
+  (methods as ReadonlyArray<string>).includes(method)
+
+const isPath = (path: string): path is `/${string}` => path.startsWith("/")
