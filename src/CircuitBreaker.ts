@@ -1,0 +1,239 @@
+/**
+ * A circuit breaker: while a provider fails, calls to it are refused at once instead of waited for; a few probes find
+ * out when it is back. The rules are one pure function in `internal/circuitState.ts`.
+ *
+ * A breaker holds one circuit, or one for each key, made when first used. Alone it wraps any effect by `execute`; the
+ * pipeline drives the same circuits.
+ */
+import { Clock, Config, Context, Duration, Effect, Layer, PubSub, Random, Stream } from "effect"
+import * as Event from "./Event.ts"
+import { CircuitCore, type CoreTransition } from "./internal/circuitCore.ts"
+import type { CircuitOpen } from "./internal/circuitOpen.ts"
+import { chance, type CircuitOptions, circuitSettings } from "./internal/circuitOptions.ts"
+import { CircuitRegistry } from "./internal/circuitRegistry.ts"
+import { type Classify, guard } from "./internal/circuitRun.ts"
+import type { TransitionReason } from "./internal/circuitState.ts"
+import { checked, checks } from "./internal/options.ts"
+import type { InvalidOptions } from "./InvalidOptions.ts"
+
+export { CircuitOpen } from "./internal/circuitOpen.ts"
+export type { CircuitOptions } from "./internal/circuitOptions.ts"
+export { type Classify, classify, type Judgement } from "./internal/circuitRun.ts"
+
+export interface Options extends CircuitOptions {
+  /** Names the circuit of calls without a key. Defaults to `"default"`. */
+  readonly name?: string | undefined
+  /** Settings of single keys, over the breaker's own. */
+  readonly keys?: { readonly [key: string]: CircuitOptions } | undefined
+  /** How many circuits are kept; the least useful goes first. Defaults to 10,000. */
+  readonly maxKeys?: number | undefined
+  /** After this long without a call a circuit is forgotten, unless it is open or held by hand. Defaults to `"1 hour"`. */
+  readonly idleTimeToLive?: Duration.Input | undefined
+  /** The share of the circuits kept that may be open at once, as far as they open by themselves. Defaults to 1. */
+  readonly maxOpenShare?: number | undefined
+  /** Judges all calls that bring no judge of their own. Defaults to {@link classify}. */
+  readonly classify?: Classify<unknown, unknown> | undefined
+}
+
+export interface CallOptions<A = never, E = never> {
+  /** Which circuit. Defaults to the breaker's own. */
+  readonly key?: string | undefined
+  /** Judges this call. */
+  readonly classify?: Classify<A, E> | undefined
+}
+
+/** What a circuit does with the next call. `ReadyToProbe`: the open time is over, the next call is a probe. */
+export type StateName = "Closed" | "Open" | "ReadyToProbe" | "HalfOpen" | "ForcedOpen" | "Disabled"
+
+/** One circuit, seen from outside. */
+export interface Status {
+  readonly key: string
+  readonly state: StateName
+  /** When the state began, in epoch milliseconds. */
+  readonly since: number
+  /** Until a call may pass; zero when it may now, infinite when an operator decides. */
+  readonly retryAfter: Duration.Duration
+  readonly consecutiveFailures: number
+  /** What the window holds. */
+  readonly calls: number
+  readonly failures: number
+  readonly slow: number
+  /** Over the circuit's life: how often it opened, refused a call, and got an outcome too late to count. */
+  readonly trips: number
+  readonly refused: number
+  readonly late: number
+}
+
+/** A circuit changed its state. */
+export interface Transition {
+  readonly key: string
+  readonly from: Exclude<StateName, "ReadyToProbe">
+  readonly to: Exclude<StateName, "ReadyToProbe">
+  readonly reason: TransitionReason
+  /** Epoch milliseconds. */
+  readonly at: number
+}
+
+export interface Service {
+  readonly name: string
+  /** Runs the effect while the circuit lets it, and learns from how it ends. */
+  readonly execute: <A = unknown, E = unknown>(
+    options?: CallOptions<A, E>
+  ) => <A1 extends A, E1 extends E, R>(self: Effect.Effect<A1, E1, R>) => Effect.Effect<A1, E1 | CircuitOpen, R>
+  /** How long until a call would pass; zero when it would now. Takes nothing. */
+  readonly peek: (key?: string) => Effect.Effect<Duration.Duration>
+  readonly state: (key?: string) => Effect.Effect<StateName>
+  readonly status: (key?: string) => Effect.Effect<Status>
+  /** Every circuit kept. */
+  readonly states: Effect.Effect<ReadonlyArray<Status>>
+  /** The changes from now on, of all circuits. A slow reader loses the oldest. */
+  readonly transitions: Stream.Stream<Transition>
+  /** Waits until a call would pass. */
+  readonly awaitReady: (key?: string) => Effect.Effect<void>
+  /** Refuses calls for at least so long, as a provider's `Retry-After` asks for. It is no failure and no opening. */
+  readonly hold: (duration: Duration.Input, key?: string) => Effect.Effect<void>
+  /** Refuses calls until `enable`. */
+  readonly forceOpen: (key?: string) => Effect.Effect<void>
+  /** Closes the circuit and forgets its failures; its rules go on. */
+  readonly forceClose: (key?: string) => Effect.Effect<void>
+  /** Lets everybody pass and judges nothing until `enable`. */
+  readonly disable: (key?: string) => Effect.Effect<void>
+  /** Gives the circuit back to its rules: ready to probe after `forceOpen`, closed after `disable`. */
+  readonly enable: (key?: string) => Effect.Effect<void>
+  /** Forgets the circuit, counters and all: the next call finds a new one. */
+  readonly reset: (key?: string) => Effect.Effect<void>
+  /**
+   * For the pipeline: the circuit itself.
+   * @internal
+   */
+  readonly core: (key?: string) => CircuitCore
+}
+
+export class CircuitBreaker extends Context.Service<CircuitBreaker, Service>()("holdfast/CircuitBreaker") {
+  static readonly layer = (options?: Options): Layer.Layer<CircuitBreaker, InvalidOptions> =>
+    Layer.effect(CircuitBreaker, make(options))
+  static readonly layerConfig = (
+    options: Config.Wrap<Options>
+  ): Layer.Layer<CircuitBreaker, InvalidOptions | Config.ConfigError> =>
+    Layer.effect(CircuitBreaker, Effect.flatMap(Config.unwrap(options), make))
+}
+
+/** Makes a breaker. Its circuits share settings, bounds, listeners and the seed of their chance. */
+export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptions> =>
+  Effect.gen(function*() {
+    const clock = yield* Clock.Clock
+    const sink = yield* Event.Sink
+    const seed = yield* Random.nextInt
+    const listeners = yield* PubSub.sliding<Transition>(256)
+    const bounds = yield* checked(() => breakerBounds(options))
+
+    const open = new Set<CircuitCore>()
+    const shared = {
+      random: chance(seed),
+      onTransition: (transition: CoreTransition) => {
+        const { at, core, from, reason, to } = transition
+        if (to._tag === "Open") open.add(core)
+        else open.delete(core)
+        PubSub.publishUnsafe(listeners, { key: core.key, from: from._tag, to: to._tag, reason, at })
+        sink?.(Event.BreakerChanged.make({
+          key: core.key,
+          from: from._tag,
+          to: to._tag,
+          reason,
+          at,
+          ...(to._tag === "Open" && { until: to.until })
+        }))
+      },
+      mayOpen: bounds.maxOpenShare < 1
+        ? () => open.size + 1 <= Math.max(1, Math.floor(registry.size * bounds.maxOpenShare))
+        : undefined
+    }
+    const common = yield* checked(() => circuitSettings(options, shared))
+    const byKey = yield* checked(() =>
+      new Map(
+        Object.entries(options.keys ?? {}).map(([key, own]) => [
+          key,
+          circuitSettings({ ...options, ...own }, shared, `keys.${key}.`)
+        ])
+      )
+    )
+    const registry = new CircuitRegistry({
+      maxKeys: bounds.maxKeys,
+      idleMillis: bounds.idleMillis,
+      make: (key, now) => new CircuitCore(byKey.get(key) ?? common, key, now)
+    })
+    const name = options.name ?? "default"
+    const now = () => clock.currentTimeMillisUnsafe()
+    const core = (key: string = name) => registry.get(key, now)
+    const judge = options.classify
+
+    /** Runs `f` with the circuit and the time. */
+    const using = <A>(key: string | undefined, f: (core: CircuitCore, now: number) => A) =>
+      Effect.sync(() => f(core(key), now()))
+
+    const awaitReady = (key?: string): Effect.Effect<void> =>
+      Effect.scoped(Effect.gen(function*() {
+        const changes = yield* PubSub.subscribe(listeners)
+        while (true) {
+          const wait = yield* using(key, (core, now) => core.peek(now))
+          if (wait === 0) return
+          const changed = PubSub.take(changes).pipe(Effect.repeat({ until: (it) => it.key === (key ?? name) }))
+          yield* Effect.raceFirst(Effect.sleep(wait), changed)
+        }
+      }))
+
+    return {
+      name,
+      execute: (call) => (self) => guard(core, call?.key, call?.classify ?? judge, self),
+      peek: (key) => using(key, (core, now) => Duration.millis(core.peek(now))),
+      state: (key) => using(key, stateName),
+      status: (key) => using(key, statusOf),
+      states: Effect.sync(() => registry.all(now()).map((core) => statusOf(core, now()))),
+      transitions: Stream.fromPubSub(listeners),
+      awaitReady,
+      hold: (duration, key) =>
+        using(key, (core, now) => core.holdUntil(now + Duration.toMillis(Duration.fromInputUnsafe(duration)), now)),
+      forceOpen: (key) => using(key, (core, now) => core.command("ForceOpen", now)),
+      forceClose: (key) => using(key, (core, now) => core.command("ForceClose", now)),
+      disable: (key) => using(key, (core, now) => core.command("Disable", now)),
+      enable: (key) => using(key, (core, now) => core.command("Enable", now)),
+      reset: (key) =>
+        Effect.sync(() => {
+          const found = registry.find(key ?? name)
+          if (found === undefined) return
+          found.command("ForceClose", now())
+          registry.remove(found)
+        }),
+      core
+    }
+  })
+
+const breakerBounds = (options: Options) => {
+  const check = checks("CircuitBreaker")
+  return {
+    maxKeys: check.int("maxKeys", options.maxKeys, 10_000, { min: 1 }),
+    idleMillis: check.millis("idleTimeToLive", options.idleTimeToLive, "1 hour", { min: 1 }),
+    maxOpenShare: check.ratio("maxOpenShare", options.maxOpenShare, 1)
+  }
+}
+
+const stateName = (core: CircuitCore, now: number): StateName => {
+  const waiting = core.peek(now)
+  const { _tag } = core.current
+  return _tag === "Open" && waiting === 0 ? "ReadyToProbe" : _tag
+}
+
+const statusOf = (core: CircuitCore, now: number): Status => {
+  const { failures, slow, total } = core.counts(now)
+  return {
+    key: core.key,
+    state: stateName(core, now),
+    since: core.current.since,
+    retryAfter: Duration.millis(core.peek(now)),
+    consecutiveFailures: core.consecutive,
+    calls: total,
+    failures,
+    slow,
+    ...core.counters
+  }
+}

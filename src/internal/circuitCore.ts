@@ -1,0 +1,340 @@
+/**
+ * One circuit, free of effects: the rules of `circuitState` around a window of counts. A call is admitted, then settled
+ * with its outcome or released when it was interrupted; time is passed in, as epoch milliseconds.
+ *
+ * Fields are mutable and one flat object holds them, because this is what every call touches: while a circuit is closed
+ * an admission is one comparison and a success a handful of additions. What only troubled circuits need is in `Trouble`.
+ */
+import { Duration, Exit, Ref } from "effect"
+import type { BreakerVerdict } from "../ProviderError.ts"
+import { type CircuitOpen, sharedRefusal } from "./circuitOpen.ts"
+import {
+  admittedShare,
+  type CircuitRules,
+  type Event,
+  initial,
+  LATE,
+  REFUSED,
+  type State,
+  transition,
+  type TransitionReason,
+  tripReason,
+  UNCOUNTED,
+  wait
+} from "./circuitState.ts"
+import { SlidingWindow } from "./slidingWindow.ts"
+
+export { LATE, REFUSED, UNCOUNTED } from "./circuitState.ts"
+
+/** What the circuits of a breaker with the same settings share. */
+export interface CircuitSettings {
+  readonly rules: CircuitRules
+  /** The window's buckets, and how long each is; 0 for a window of calls, whose bucket is one call. */
+  readonly windowSize: number
+  readonly bucketMillis: number
+  /** From 0 to 1; shortens open times. */
+  readonly random: () => number
+  /** A new state was entered; called once for each, after it stands. */
+  readonly onTransition?: ((transition: CoreTransition) => void) | undefined
+  /** Whether one more circuit may open. */
+  readonly mayOpen?: ((core: CircuitCore) => boolean) | undefined
+}
+
+export interface CoreTransition {
+  readonly core: CircuitCore
+  readonly from: State
+  readonly to: State
+  readonly reason: TransitionReason
+  readonly at: number
+}
+
+/** A call always passes a shedding circuit when the last one is this long past, so that quiet clients notice nothing. */
+const quietMillis = 100
+
+/** What only a circuit in trouble needs. */
+interface Trouble {
+  readonly error: CircuitOpen
+  readonly exit: Exit.Exit<never, CircuitOpen>
+  /** When a call was last refused; `retryAfter` counts from here. */
+  refusedAt: number
+  refused: number
+  late: number
+  trips: number
+  /** The share of a call that shedding has saved up, and when it last let one in. */
+  credit: number
+  sharedAt: number
+  /** The registry forgot the circuit: whoever still has it must ask for the new one. */
+  retired: boolean
+}
+
+export class CircuitCore {
+  readonly key: string
+  settings: CircuitSettings
+  /** The token of the closed period; -1 while an admission needs a closer look. */
+  era: number
+  /** Failures since the last success. */
+  consecutive = 0
+  /** When a call was last settled. */
+  usedAt: number
+  private window: SlidingWindow
+  private readonly state: Ref.Ref<State>
+  private trouble: Trouble | undefined = undefined
+
+  constructor(settings: CircuitSettings, key: string, now: number) {
+    this.key = key
+    this.settings = settings
+    this.state = Ref.makeUnsafe<State>(initial(now))
+    this.era = 0
+    this.usedAt = now
+    this.window = newWindow(settings, now)
+  }
+
+  /** The state, written on transitions. */
+  get current(): State {
+    return Ref.getUnsafe(this.state)
+  }
+
+  /** Calls refused, outcomes that came late, and how often the circuit opened. */
+  get counters(): { readonly refused: number; readonly late: number; readonly trips: number } {
+    const { late = 0, refused = 0, trips = 0 } = this.trouble ?? {}
+    return { refused, late, trips }
+  }
+
+  /** What the window holds. */
+  counts(now: number): { readonly total: number; readonly failures: number; readonly slow: number } {
+    if (this.settings.bucketMillis > 0) this.window.advance(this.tick(now))
+    const { failures, slow, total } = this.window
+    return { total, failures, slow }
+  }
+
+  /** Millis until a call would be admitted, 0 when it would be now. Decides nothing and takes nothing. */
+  peek(now: number): number {
+    if (this.era >= 0 || this.passesDry) return 0
+    if (now < this.current.at) this.step({ _tag: "Tick" }, now)
+    return wait(this.current, now, this.settings.rules)
+  }
+
+  /** A token to settle or release, or `REFUSED`. */
+  admit(now: number): number {
+    return this.era >= 0 ? this.era : this.admitSlowly(now)
+  }
+
+  /** Takes the call's outcome. `openForMillis` opens the circuit for at least so long, whatever the counts say. */
+  settle(
+    token: number,
+    outcome: BreakerVerdict,
+    latencyMillis: number,
+    now: number,
+    openForMillis = 0,
+    weight = 1
+  ): void {
+    const { rules } = this.settings
+    if (token === this.era && outcome === "Success" && latencyMillis < rules.slowCallMillis && openForMillis === 0) {
+      this.consecutive = 0
+      this.usedAt = now
+      this.window.record(this.tick(now), 0, 0)
+    } else {
+      this.settleSlowly(token, outcome, latencyMillis, now, openForMillis, weight)
+    }
+  }
+
+  /** The call was interrupted: its slot is free again and nothing is counted. */
+  release(token: number, now: number): void {
+    if (token >= 0 && token !== this.era) this.step({ _tag: "Release", token }, now)
+  }
+
+  /** Counts a refusal that `admit` or `peek` told of at `now`, and gives the error to fail with: one for all. */
+  refusal(now: number): CircuitOpen {
+    return this.refuse(now).error
+  }
+
+  /** The same as an exit. */
+  refused(now: number): Exit.Exit<never, CircuitOpen> {
+    return this.refuse(now).exit
+  }
+
+  /** Refuses calls until then, whatever the state; it never shortens a wait. */
+  holdUntil(untilMillis: number, now: number): void {
+    if (untilMillis > now) this.step({ _tag: "Hold", until: untilMillis }, now)
+  }
+
+  /** What an operator orders. */
+  command(tag: "ForceOpen" | "ForceClose" | "Disable" | "Enable", now: number): void {
+    this.step({ _tag: tag }, now)
+  }
+
+  /** Puts a remembered state in place. */
+  restore(state: State, consecutive: number, window: SlidingWindow, now: number): void {
+    this.consecutive = consecutive
+    this.window = window
+    this.enter(state, "Restored", now)
+  }
+
+  /** Goes on under other settings. The window starts anew when its shape changes. */
+  configure(settings: CircuitSettings, now: number): void {
+    const { bucketMillis, windowSize } = this.settings
+    this.settings = settings
+    if (settings.bucketMillis !== bucketMillis || settings.windowSize !== windowSize) this.clear(now)
+    this.era = this.nextEra(now)
+  }
+
+  /** Takes the circuit out of service. Calls under way may still settle; nobody hears of it. */
+  retire(): void {
+    this.troubled().retired = true
+    this.era = -1
+  }
+
+  /** True when `retire` was called. */
+  get retired(): boolean {
+    return this.trouble?.retired === true
+  }
+
+  /** The window's buckets, oldest first. */
+  buckets(now: number): ReturnType<SlidingWindow["buckets"]> {
+    this.counts(now)
+    return this.window.buckets()
+  }
+
+  /** The number of the bucket that a call at `now` belongs to. */
+  private tick(now: number): number {
+    const { bucketMillis } = this.settings
+    return bucketMillis > 0 ? Math.floor(now / bucketMillis) : this.window.next
+  }
+
+  /** A dry run refuses nobody; an operator still does. */
+  private get passesDry(): boolean {
+    return this.settings.rules.dryRun && this.current._tag !== "ForcedOpen"
+  }
+
+  private admitSlowly(now: number): number {
+    const { rules } = this.settings
+    // Most calls that come here meet an open circuit: asked first, a refusal builds nothing.
+    let token = REFUSED
+    if (now < this.current.at || wait(this.current, now, rules) === 0) {
+      token = this.step({ _tag: "Admit" }, now)
+      const state = this.current
+      if (token >= 0 && state._tag === "Closed") {
+        if (rules.shedBelow > 0) this.counts(now)
+        this.era = this.nextEra(now)
+        if (this.era < 0 && !this.shares(admittedShare(state, this.window, now, rules), now)) token = REFUSED
+      }
+    }
+    if (token !== REFUSED || !this.passesDry) return token
+    this.refuse(now)
+    return UNCOUNTED
+  }
+
+  private settleSlowly(
+    token: number,
+    outcome: BreakerVerdict,
+    latencyMillis: number,
+    now: number,
+    openForMillis: number,
+    weight: number
+  ): void {
+    const { rules } = this.settings
+    const before = this.current
+    const slow = outcome !== "Ignored" && latencyMillis >= rules.slowCallMillis
+    let trip: ReturnType<typeof tripReason>
+    if (before._tag === "Closed" && token === before.generation) {
+      this.usedAt = now
+      if (outcome !== "Ignored") {
+        const failed = outcome === "Failure"
+        this.consecutive = failed ? this.consecutive + weight : 0
+        this.window.record(this.tick(now), failed ? weight : 0, slow ? 1 : 0)
+        if ((failed || slow) && (before.generation > 0 || now - before.since >= rules.warmUpMillis)) {
+          trip = tripReason(this.window, this.consecutive, rules)
+        }
+      }
+      if ((trip !== undefined || openForMillis > 0) && this.settings.mayOpen?.(this) === false) {
+        trip = undefined
+        openForMillis = 0
+      }
+      if (rules.shedBelow > 0) this.era = this.nextEra(now)
+    }
+    const probed = slow && before._tag === "HalfOpen" ? "Failure" : outcome
+    if (token === UNCOUNTED) return
+    if (this.step({ _tag: "Settle", token, outcome: probed, trip, openForMillis }, now) === LATE) {
+      this.troubled().late++
+    }
+  }
+
+  private step(event: Event, now: number): number {
+    const before = this.current
+    const [answer, next, reason] = transition(before, event, now, this.settings.rules, this.settings.random())
+    if (next !== before) this.enter(next, reason ?? "Operator", now)
+    return answer
+  }
+
+  private enter(next: State, reason: TransitionReason, now: number): void {
+    const before = this.current
+    // The Ref is written from within the circuit's own step: one synchronous change, no effect to run.
+    this.state.ref.current = next
+    if (next._tag === "Closed" && next.generation !== before.generation && reason !== "Restored") this.clear(now)
+    this.era = this.nextEra(now)
+    if (next._tag === before._tag || this.retired) return
+    if (next._tag === "Open" && before._tag !== "ForcedOpen") this.troubled().trips++
+    this.settings.onTransition?.({ core: this, from: before, to: next, reason, at: now })
+  }
+
+  private clear(now: number): void {
+    this.consecutive = 0
+    this.window = newWindow(this.settings, now)
+    if (this.trouble !== undefined) this.trouble.credit = 1
+  }
+
+  private nextEra(now: number): number {
+    const state = this.current
+    return state._tag === "Closed" && state.heldUntil <= now && !this.retired &&
+        admittedShare(state, this.window, now, this.settings.rules) >= 1
+      ? state.generation
+      : -1
+  }
+
+  /** Lets in a share of the calls, evenly spread. */
+  private shares(share: number, now: number): boolean {
+    const trouble = this.troubled()
+    trouble.credit += share
+    const quiet = Math.abs(now - trouble.sharedAt) >= quietMillis
+    if (trouble.credit < 1 && !quiet) return false
+    trouble.credit = quiet ? 0 : trouble.credit - 1
+    trouble.sharedAt = now
+    return true
+  }
+
+  private refuse(now: number): Trouble {
+    const trouble = this.troubled()
+    trouble.refused++
+    trouble.refusedAt = now
+    return trouble
+  }
+
+  private troubled(): Trouble {
+    if (this.trouble !== undefined) return this.trouble
+    const error = sharedRefusal(this.key, () => this.retryAfter())
+    const trouble: Trouble = {
+      error,
+      exit: Exit.fail(error),
+      refusedAt: 0,
+      refused: 0,
+      late: 0,
+      trips: 0,
+      credit: 1,
+      sharedAt: 0,
+      retired: false
+    }
+    this.trouble = trouble
+    return trouble
+  }
+
+  private retryAfter(): Duration.Duration {
+    const trouble = this.trouble
+    if (trouble === undefined) return Duration.zero
+    const millis = wait(this.current, trouble.refusedAt, this.settings.rules)
+    // Refused by shedding, there is nothing to wait for but the next quiet moment.
+    return Duration.millis(millis > 0 ? millis : Math.max(0, trouble.sharedAt + quietMillis - trouble.refusedAt))
+  }
+}
+
+const newWindow = ({ bucketMillis, windowSize }: CircuitSettings, now: number): SlidingWindow =>
+  new SlidingWindow(windowSize, bucketMillis > 0 ? Math.floor(now / bucketMillis) : 0)
