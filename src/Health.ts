@@ -4,6 +4,7 @@
  * that nobody calls any more is found to be back.
  */
 import { Clock, Context, Duration, Effect, Layer, Record, Schema, Semaphore } from "effect"
+import type { Status } from "./CircuitBreaker.ts"
 import { Sink } from "./Event.ts"
 import { ProviderError, table } from "./ProviderError.ts"
 import { Measurements, type ServiceReading } from "./Telemetry.ts"
@@ -22,17 +23,14 @@ export interface Verdict {
 }
 
 /** What a circuit says of its provider. */
-export interface Circuit {
-  readonly state: "Closed" | "Open" | "HalfOpen" | "ForcedOpen" | "Disabled"
-  /** How long calls are still refused, in milliseconds; 0 when the next is let through. */
-  readonly waitMillis: number
-}
+export type Circuit = Pick<Status, "state" | "retryAfter">
 
 export interface Provider {
   /** As in telemetry. */
   readonly name: string
   /** Defaults to true. */
   readonly configured?: boolean | undefined
+  /** As `breaker.status()` tells it. */
   readonly circuit?: Effect.Effect<Circuit> | undefined
   /** The cheapest call there is, best through the provider's own pipeline, so that its success closes the circuit. */
   readonly probe?: Effect.Effect<void, { readonly _tag: string }> | undefined
@@ -217,19 +215,21 @@ const worst = (findings: ReadonlyArray<Finding>): Finding => ({
   reasons: findings.flatMap(({ reasons }) => reasons)
 })
 
-const byCircuit = ({ state, waitMillis }: Circuit): Finding => {
+const byCircuit = ({ retryAfter, state }: Circuit): Finding => {
+  const wait = Math.ceil(Duration.toSeconds(retryAfter))
   switch (state) {
     case "Closed":
+      return wait === 0 ? healthy : { state: "Degraded", reasons: [`it asked not to be called for another ${wait} s`] }
     case "Disabled":
       return healthy
     case "HalfOpen":
       return { state: "Degraded", reasons: ["its circuit is trying it again"] }
+    case "ReadyToProbe":
+      return { state: "Degraded", reasons: ["its circuit is open and lets the next call try it"] }
     case "ForcedOpen":
       return { state: "Failed", reasons: ["an operator holds its circuit open"] }
     case "Open":
-      return waitMillis > 0
-        ? { state: "Failed", reasons: [`its circuit is open for another ${Math.ceil(waitMillis / 1_000)} s`] }
-        : { state: "Degraded", reasons: ["its circuit is open and lets the next call try it"] }
+      return { state: "Failed", reasons: [`its circuit is open for another ${wait} s`] }
   }
 }
 

@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { Clock, Deferred, Effect, Fiber, Layer, Metric, Ref } from "effect"
+import { Clock, Deferred, Duration, Effect, Fiber, Layer, Metric, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import * as Event from "../src/Event.ts"
 import * as Health from "../src/Health.ts"
@@ -45,7 +45,8 @@ const down = new ProviderError({
   reason: new NetworkError({ message: "sk-secret", rule: "test", delivered: "no" })
 })
 
-const circuit = (state: Health.Circuit["state"], waitMillis = 0) => Effect.succeed({ state, waitMillis })
+const circuit = (state: Health.Circuit["state"], waitMillis = 0) =>
+  Effect.succeed({ state, retryAfter: Duration.millis(waitMillis) })
 
 it.effect("is healthy with nothing known, and a provider without credentials is not unhealthy", () =>
   run(
@@ -93,14 +94,14 @@ it.effect("has failed when every provider has", () =>
 it.effect("judges a circuit by its state", () =>
   run(
     {
-      providers: (["Closed", "Disabled", "HalfOpen", "Open", "ForcedOpen"] as const).map((state) => ({
+      providers: (["Closed", "Disabled", "HalfOpen", "ReadyToProbe", "Open", "ForcedOpen"] as const).map((state) => ({
         name: state,
         circuit: circuit(state)
       }))
     },
     Effect.gen(function*() {
       const verdicts = yield* (yield* Health.Health).check()
-      assert.deepStrictEqual(states(verdicts), ["Healthy", "Healthy", "Degraded", "Degraded", "Failed"])
+      assert.deepStrictEqual(states(verdicts), ["Healthy", "Healthy", "Degraded", "Degraded", "Failed", "Failed"])
     })
   ))
 
@@ -183,10 +184,10 @@ it.effect("a provider that hangs is down after the time allowed", () =>
 it.effect("scenario 50: finds out without traffic that a provider is back", () =>
   Effect.gen(function*() {
     const answers = yield* Ref.make(false)
-    let circuitState: Health.Circuit = { state: "Open", waitMillis: 0 }
+    let circuitState: Health.Circuit = { state: "ReadyToProbe", retryAfter: Duration.zero }
     const probe = Effect.gen(function*() {
       if (!(yield* Ref.get(answers))) return yield* Effect.fail(down)
-      circuitState = { state: "Closed", waitMillis: 0 }
+      circuitState = { state: "Closed", retryAfter: Duration.zero }
     })
     yield* run(
       { providers: [{ name: "openai", probe, circuit: Effect.sync(() => circuitState) }] },

@@ -1,6 +1,6 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, it } from "@effect/vitest"
-import { ByteSize, Effect, Layer, Metric, Redacted, Schema } from "effect"
+import { ByteSize, Duration, Effect, Layer, Metric, Redacted, Schema } from "effect"
 import { FetchHttpClient, HttpIncomingMessage, HttpRouter, HttpServer } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiClient, HttpApiMiddleware } from "effect/http-api"
 import { createServer } from "node:http"
@@ -15,7 +15,7 @@ import * as Telemetry from "../../src/Telemetry.ts"
 const Api = HttpApi.make("theirs").add(FaultToleranceApi)
 const token = "an-operator's-token"
 
-let openaiCircuit: Health.Circuit = { state: "Closed", waitMillis: 0 }
+let openaiCircuit: Health.Circuit = { state: "Closed", retryAfter: Duration.zero }
 
 const services = Layer.mergeAll(
   Health.Health.layer({
@@ -169,8 +169,8 @@ it.live("scenario 63: refuses an unknown service with those allowed, and a broke
 
 it.live("scenario 64: counts a degraded service as degraded, and a dead primary as failed", () =>
   Effect.gen(function*() {
-    openaiCircuit = { state: "Open", waitMillis: 1_000 }
-    yield* Effect.addFinalizer(() => Effect.sync(() => openaiCircuit = { state: "Closed", waitMillis: 0 }))
+    openaiCircuit = { state: "Open", retryAfter: Duration.seconds(1) }
+    yield* Effect.addFinalizer(() => Effect.sync(() => openaiCircuit = { state: "Closed", retryAfter: Duration.zero }))
     const { body, status } = yield* request("/api/fault-tolerance/health?detailed=true")
     assert.strictEqual(status, 200)
     assert.deepStrictEqual(body.data.summary, {
