@@ -81,6 +81,8 @@ export interface Partial<A> extends Answer<A> {
   readonly _tag: "Partial"
   /** The sources or items that are not in it. */
   readonly missing: ReadonlyArray<string>
+  /** Milliseconds since the answer was made: 0 unless it comes from the cache. */
+  readonly age: number
 }
 
 /** The value declared for the case that nobody answers. */
@@ -128,13 +130,12 @@ export const live = <A>(
 })
 
 /** A fresh answer from the cache; `age` in milliseconds. */
-export const cached = <A>(value: A, provider: string, age: number): Cached<A> => ({
-  _tag: "Cached",
-  value,
-  provider,
-  age,
-  failures: none
-})
+export const cached = <A>(
+  value: A,
+  provider: string,
+  age: number,
+  failures: ReadonlyArray<Failure> = none
+): Cached<A> => ({ _tag: "Cached", value, provider, age, failures })
 
 /** An old answer from the cache; `age` in milliseconds. */
 export const stale = <A>(
@@ -148,8 +149,9 @@ export const stale = <A>(
 export const partial = <A>(
   value: A,
   missing: ReadonlyArray<string>,
-  failures: ReadonlyArray<Failure> = none
-): Partial<A> => ({ _tag: "Partial", value, missing, failures })
+  failures: ReadonlyArray<Failure> = none,
+  age = 0
+): Partial<A> => ({ _tag: "Partial", value, missing, age, failures })
 
 /** The declared value. */
 export const orElse = <A>(value: A, failures: ReadonlyArray<Failure> = none): Default<A> => ({
@@ -263,7 +265,13 @@ const worst = <C>(
     case "Stale":
       return { _tag: kind, value, provider: providers(a, b), age: Math.max(ageOf(a), ageOf(b)), failures }
     case "Partial":
-      return { _tag: kind, value, missing: [...missingOf(a), ...missingOf(b)], failures }
+      return {
+        _tag: kind,
+        value,
+        missing: [...missingOf(a), ...missingOf(b)],
+        age: Math.max(ageOf(a), ageOf(b)),
+        failures
+      }
     case "Default":
       return { _tag: kind, value, failures }
   }
@@ -273,7 +281,8 @@ const providerOf = (self: Served<unknown>): string => "provider" in self ? self.
 const providers = (a: Served<unknown>, b: Served<unknown>): string =>
   providerOf(a) === providerOf(b) ? providerOf(a) : `${providerOf(a)}+${providerOf(b)}`
 const attemptsOf = (self: Served<unknown>): number => self._tag === "Live" ? self.attempts : 0
-const ageOf = (self: Served<unknown>): number => "age" in self ? self.age : 0
+/** Milliseconds since the answer was made. */
+export const ageOf = (self: Served<unknown>): number => "age" in self ? self.age : 0
 const missingOf = (self: Served<unknown>): ReadonlyArray<string> => self._tag === "Partial" ? self.missing : []
 
 // -- HTTP ------------------------------------------------------------------------------------------------------------
@@ -292,7 +301,7 @@ export const schema = <S extends Schema.Constraint>(value: S) => {
     }),
     Schema.TaggedStruct("Cached", { value, failures, provider: Schema.String, age: Schema.Finite }),
     Schema.TaggedStruct("Stale", { value, failures, provider: Schema.String, age: Schema.Finite }),
-    Schema.TaggedStruct("Partial", { value, failures, missing: Schema.Array(Schema.String) }),
+    Schema.TaggedStruct("Partial", { value, failures, missing: Schema.Array(Schema.String), age: Schema.Finite }),
     Schema.TaggedStruct("Default", { value, failures })
   ])
 }

@@ -1,0 +1,501 @@
+/**
+ * A cache of answers that outlives an outage: fresh answers at once, old ones while a new one is fetched, older ones
+ * still after a failure that warrants it. Identical misses ask once. Failures are never kept.
+ */
+import {
+  Cause,
+  Clock,
+  Context,
+  Duration,
+  Effect,
+  Exit,
+  type Fiber,
+  Layer,
+  Option,
+  type Schema,
+  type Scope
+} from "effect"
+import type { Persistence } from "effect/persistence"
+import { CacheCore, type Entry, estimateBytes, type Use } from "./internal/cacheCore.ts"
+import { cacheKey, scopedKey } from "./internal/cacheKey.ts"
+import { make as makeShared, type SharedAnswer, type SharedCache, type SharedStore } from "./internal/cacheShared.ts"
+import { checked, checks } from "./internal/options.ts"
+import { type Flight, SingleFlight, type Work } from "./internal/singleFlight.ts"
+import type { InvalidOptions } from "./InvalidOptions.ts"
+import type { Category } from "./ProviderError.ts"
+import * as Served from "./Served.ts"
+
+export interface Options<in A = unknown> {
+  /** Names the cache in a shared store and as the provider of what `get` and `set` keep. Defaults to `"cache"`. */
+  readonly name?: string | undefined
+  /**
+   * How long an answer is fresh; a function decides by the answer, and zero keeps it not at all. Defaults to
+   * `"1 minute"`.
+   */
+  readonly fresh?: Duration.Input | ((value: A) => Duration.Input) | undefined
+  /**
+   * How long past its freshness an answer is served at once while a new one is fetched (stale-while-revalidate).
+   * Defaults to `"1 minute"`.
+   */
+  readonly revalidate?: Duration.Input | undefined
+  /** How long past its freshness an answer is served after a failure (stale-if-error). Defaults to `"1 hour"`. */
+  readonly stale?: Duration.Input | undefined
+  /**
+   * How long an answer is kept altogether, counted from when it was made: the specification's way to say `stale`, which
+   * wins where both are given. At least `fresh`, unless that is a function.
+   */
+  readonly cacheRetention?: Duration.Input | undefined
+  /** How many answers are kept; the least recently used one goes first. Defaults to 1,000. */
+  readonly capacity?: number | undefined
+  /** How many bytes, by estimate, the answers may take; an answer larger than this is not kept. Defaults to no limit. */
+  readonly maxBytes?: number | undefined
+  /** Estimates an answer's bytes. Defaults to a walk through the value. Only called where `maxBytes` is given. */
+  readonly sizeOf?: ((value: A) => number) | undefined
+  /**
+   * How good an answer is: one that may still be served is only overwritten by an equal or better one. Defaults to all
+   * being equal. A partial answer is always worse than a complete one.
+   */
+  readonly quality?: ((value: A) => number) | undefined
+  /** Whether an old answer may be served after this failure. Defaults to `qualifies`. */
+  readonly qualifies?: ((error: unknown) => boolean) | undefined
+}
+
+/** What a key belongs to. */
+export interface KeyOptions {
+  /** Part of the key: no tenant is ever given another's answer. */
+  readonly tenant?: string | undefined
+  /** Part of the key: what is asked for. */
+  readonly operation?: string | undefined
+}
+
+/** Options of one look-up. */
+export interface CallOptions<A = unknown> extends KeyOptions {
+  /** The answer goes when one of these is invalidated. */
+  readonly tags?: ReadonlyArray<string> | undefined
+  /** Lets the answer be shared through a `Shared` store. Without it, it stays in this process. */
+  readonly schema?: Schema.Codec<A, unknown> | undefined
+}
+
+/** How a look-up was answered. */
+export type Result = "hit" | "stale" | "miss" | "coalesced"
+
+export interface Stats {
+  readonly entries: number
+  /** Estimated; 0 where `maxBytes` is not given. */
+  readonly bytes: number
+  readonly inFlight: number
+  /** Fresh answers served. */
+  readonly hits: number
+  /** Old answers served, after a failure or ahead of a new one. */
+  readonly stale: number
+  /** Look-ups that asked. */
+  readonly misses: number
+  /** Look-ups that joined one that was asking already. */
+  readonly coalesced: number
+  readonly refreshes: number
+  readonly evictions: number
+}
+
+export interface ResponseCache<A = unknown> {
+  /** The fresh answer held, or the look-up's, which is kept. The same key must always mean the same kind of look-up. */
+  readonly get: <E, R>(
+    key: unknown,
+    lookup: Effect.Effect<A, E, R>,
+    options?: CallOptions<A>
+  ) => Effect.Effect<A, E, R>
+  /**
+   * As `get`, and tells where the answer comes from. An old one is served ahead of a new one, and after a failure that
+   * qualifies. A default is not kept, and a partial answer does not take the place of a complete one.
+   */
+  readonly serve: <B extends A, K extends Served.Kind, E, R>(
+    key: unknown,
+    lookup: Effect.Effect<Served.Served<B, K>, E, R>,
+    options?: CallOptions<A>
+  ) => Effect.Effect<Served.Served<B, K | "Cached" | "Stale">, E, R>
+  /** What is held and may still be served in some way. Counts as no look-up. */
+  readonly peek: (
+    key: unknown,
+    options?: KeyOptions
+  ) => Effect.Effect<Option.Option<Served.Served<A, "Cached" | "Stale" | "Partial">>>
+  /** Keeps an answer, as if it had just been made. */
+  readonly set: (key: unknown, value: A, options?: CallOptions<A>) => Effect.Effect<void>
+  /** Drops an answer; what is being fetched for it will not be kept. */
+  readonly invalidate: (key: unknown, options?: KeyOptions) => Effect.Effect<void>
+  /** Drops every answer with the tag; what is being fetched under it will not be kept. */
+  readonly invalidateTag: (tag: string) => Effect.Effect<void>
+  readonly clear: Effect.Effect<void>
+  readonly stats: Effect.Effect<Stats>
+  /**
+   * For `FaultTolerance`, which puts its deadline between the parts.
+   * @internal
+   */
+  readonly parts: Parts<A>
+}
+
+/** @internal */
+export interface Parts<A> {
+  /** What is fresh, or old and being refreshed from now on. */
+  readonly fresh: (call: Call<A>, fiber: Fiber.Fiber<unknown, unknown>) => Served.Served<A> | undefined
+  /** Asks, or joins whoever asks. */
+  readonly ask: <E, R>(call: Call<A, E, R>) => Effect.Effect<Served.Served<A>, E, R>
+  /** What may be served although nobody answers. */
+  readonly lastResort: (
+    call: Call<A>,
+    now: number,
+    failures: ReadonlyArray<Served.Failure>
+  ) => Served.Served<A> | undefined
+  readonly qualifies: (error: unknown) => boolean
+}
+
+/** @internal */
+export interface Call<A, E = unknown, R = unknown> {
+  readonly key: string
+  readonly tags: ReadonlyArray<string>
+  readonly schema: Schema.Codec<A, unknown> | undefined
+  readonly lookup: Effect.Effect<Served.Served<A>, E, R>
+  readonly onResult?: ((result: Result) => void) | undefined
+}
+
+/**
+ * Whether an old answer may be served after this failure: not after one that says something about the request.
+ *
+ * **Details**
+ *
+ * A refused credential, a forbidden, invalid or unknown request and data that break a rule do not qualify, so that
+ * nobody reads what he may not read any more. Of a failure with several causes (`failures`), every one must qualify.
+ */
+export const qualifies = (error: unknown): boolean => {
+  if (typeof error !== "object" || error === null) return true
+  if ("category" in error && typeof error.category === "string") return !unqualified.has(error.category)
+  return !("failures" in error && Array.isArray(error.failures)) || error.failures.every(qualifies)
+}
+
+const unqualified: ReadonlySet<string> = new Set<Category>([
+  "AUTHENTICATION",
+  "AUTHORIZATION",
+  "INVALID_REQUEST",
+  "NOT_FOUND",
+  "VALIDATION"
+])
+
+/** A store that several processes share, beside the memory of each. None by default. */
+export const Shared = Context.Reference<SharedCache | undefined>("holdfast/ResponseCache/Shared", {
+  defaultValue: () => undefined
+})
+
+/**
+ * Shares answers through Effect's `Persistence`, such as `Persistence.layerRedis` or `Persistence.layerSql`.
+ *
+ * **Details**
+ *
+ * The memory of the process is asked first. The store is asked on a miss, for at most `maxWait` (defaults to
+ * `"250 millis"`), written in the background, and done without where it fails. An invalidation reaches the store at
+ * once, and the memory of another process when the answer stops being fresh there.
+ */
+export const layerShared = (options?: {
+  readonly maxWait?: Duration.Input | undefined
+}): Layer.Layer<never, never, Persistence.Persistence> =>
+  Layer.effectContext(
+    Effect.map(makeShared(options?.maxWait ?? "250 millis"), (shared) => Context.make(Shared, shared))
+  )
+
+const settingsOf = <A>(options: Options<A>) => {
+  const { ensure, int, millis } = checks("ResponseCache")
+  const freshMillis = typeof options.fresh === "function" ? 0 : millis("fresh", options.fresh, "1 minute")
+  const retention = millis("cacheRetention", options.cacheRetention, 0)
+  ensure(
+    options.cacheRetention === undefined || retention >= freshMillis,
+    "cacheRetention",
+    "must be at least as long as fresh"
+  )
+  const revalidateMillis = millis("revalidate", options.revalidate, "1 minute")
+  const staleMillis = millis(
+    "stale",
+    options.stale,
+    options.cacheRetention === undefined ? "1 hour" : retention - freshMillis
+  )
+  return {
+    freshMillis,
+    capacity: int("capacity", options.capacity, 1000),
+    maxBytes: options.maxBytes === undefined ? Infinity : int("maxBytes", options.maxBytes, 0),
+    revalidateMillis,
+    staleMillis
+  }
+}
+
+/** A shared store keeps nothing longer. */
+const longestMillis = 30 * 24 * 3_600_000
+
+const noTags: ReadonlyArray<string> = []
+
+/** The key of a call within a cache. */
+export const keyOf = (key: unknown, options?: KeyOptions): string =>
+  options === undefined ? cacheKey(key) : scopedKey(cacheKey(key), options.operation, options.tenant)
+
+/** Lives as long as the scope: what runs when that closes is interrupted. */
+export const make = Effect.fnUntraced(function*<A = unknown>(
+  options: Options<A> = {}
+): Effect.fn.Return<ResponseCache<A>, InvalidOptions, Scope.Scope> {
+  const settings = yield* checked(() => settingsOf(options))
+  const name = options.name ?? "cache"
+  const mayServeOld = options.qualifies ?? qualifies
+  const core = new CacheCore<Exit.Success<A>>(settings)
+  const flights = new SingleFlight()
+  const counts = { hits: 0, stale: 0, misses: 0, coalesced: 0, refreshes: 0 }
+  const scope = yield* Effect.scope
+  const shared = yield* Shared
+  const store = shared === undefined ? undefined : yield* shared.open(name)
+  yield* Effect.addFinalizer(() => flights.close)
+
+  const freshMillisOf = (value: A): number =>
+    typeof options.fresh === "function"
+      ? Duration.toMillis(Duration.fromInputUnsafe(options.fresh(value)))
+      : settings.freshMillis
+
+  const servedOf = (
+    { madeAt, origin: { missing, provider }, payload: { value } }: Entry<Exit.Success<A>>,
+    use: Use,
+    now: number,
+    failures: ReadonlyArray<Served.Failure> = []
+  ): Served.Served<A, "Cached" | "Stale" | "Partial"> => {
+    const age = Math.max(0, now - madeAt)
+    if (missing !== undefined) return Served.partial(value, missing, failures, age)
+    return use === "Fresh"
+      ? Served.cached(value, provider, age, failures)
+      : Served.stale(value, provider, age, failures)
+  }
+
+  const keep = (key: string, tags: ReadonlyArray<string>, answer: SharedAnswer<A>, now: number): void => {
+    const freshMillis = freshMillisOf(answer.value)
+    if (!(freshMillis > 0)) return
+    const { madeAt, missing, provider, value } = answer
+    core.write(key, {
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is one
+      payload: Exit.succeed(value) as Exit.Success<A>,
+      origin: { provider, missing, quality: answer.quality, tags },
+      madeAt,
+      freshMillis,
+      bytes: settings.maxBytes === Infinity ? 0 : (options.sizeOf ?? estimateBytes)(value)
+    }, now)
+  }
+
+  /** What of an answer is kept; nothing of a default, or of what was old before. */
+  const answerOf = (served: Served.Served<A>, now: number): SharedAnswer<A> | undefined => {
+    switch (served._tag) {
+      case "Stale":
+      case "Default":
+        return undefined
+      case "Live":
+      case "Cached":
+      case "Partial":
+        return {
+          value: served.value,
+          provider: served._tag === "Partial" ? name : served.provider,
+          missing: served._tag === "Partial" ? served.missing : undefined,
+          quality: options.quality?.(served.value) ?? 0,
+          madeAt: now - Served.ageOf(served)
+        }
+    }
+  }
+
+  const settle = (call: Call<A>, exit: Exit.Exit<Served.Served<A>, unknown>, flight: Flight): void => {
+    if (exit._tag === "Success") {
+      const now = nowOf(flight.fiber)
+      const answer = flight.discarded ? undefined : answerOf(exit.value, now)
+      if (answer !== undefined) keep(call.key, call.tags, answer, now)
+      return
+    }
+    const error = Exit.findErrorOption(exit)
+    // What may not be read, or is not there, is not served in a later outage either.
+    if (Option.isSome(error) && !qualifies(error.value) && !mayServeOld(error.value)) remove(call.key)
+  }
+
+  const remove = (key: string): void => {
+    const entry = core.entries.get(key)
+    if (entry !== undefined) core.remove(entry)
+  }
+
+  const throughStore = <E, R>(
+    { key, lookup, tags }: Call<A, E, R>,
+    store: SharedStore,
+    schema: Schema.Codec<A, unknown>
+  ): Effect.Effect<Served.Served<A>, E, R> =>
+    Effect.flatMap(store.read(key, tags, schema), ({ answer, versions }) =>
+      Effect.withFiber((fiber) => {
+        const now = nowOf(fiber)
+        if (answer !== undefined) keep(key, tags, answer, now)
+        const entry = core.held(key, now)
+        if (entry !== undefined && core.use(entry, now) === "Fresh") {
+          return Effect.succeed(servedOf(entry, "Fresh", now))
+        }
+        return Effect.tap(
+          lookup,
+          (served) => Effect.forkIn(writeStore(store, key, served, versions, schema, nowOf(fiber)), scope)
+        )
+      }))
+
+  const writeStore = (
+    store: SharedStore,
+    key: string,
+    served: Served.Served<A>,
+    versions: ReadonlyArray<string>,
+    schema: Schema.Codec<A, unknown>,
+    now: number
+  ): Effect.Effect<void> => {
+    const answer = answerOf(served, now)
+    const freshMillis = freshMillisOf(served.value)
+    if (answer === undefined || !(freshMillis > 0)) return Effect.void
+    const keepMillis = Math.min(longestMillis, freshMillis + Math.max(settings.staleMillis, settings.revalidateMillis))
+    return store.write(key, answer, keepMillis, versions, schema)
+  }
+
+  const workOf = <E, R>(call: Call<A, E, R>): Work<Served.Served<A>, E, R> => ({
+    key: call.key,
+    tags: call.tags,
+    effect: store === undefined || call.schema === undefined ? call.lookup : throughStore(call, store, call.schema),
+    onEnd: (exit, flight) => settle(call, exit, flight),
+    onJoin: (began) => {
+      if (began) counts.misses++
+      else counts.coalesced++
+      call.onResult?.(began ? "miss" : "coalesced")
+    },
+    ready: (fiber) => {
+      const served = fresh(call, fiber)
+      return served === undefined ? undefined : Exit.succeed(served)
+    }
+  })
+
+  const parts: Parts<A> = {
+    qualifies: mayServeOld,
+    fresh: (call, fiber) => {
+      const entry = core.entries.get(call.key)
+      if (entry === undefined) return undefined
+      const now = nowOf(fiber)
+      const use = core.use(entry, now)
+      switch (use) {
+        case "Fresh":
+          counts.hits++
+          call.onResult?.("hit")
+          break
+        case "Revalidate":
+          counts.stale++
+          call.onResult?.("stale")
+          if (flights.refresh(workOf(call), fiber)) counts.refreshes++
+          break
+        case "IfError":
+        case "Dead":
+          return undefined
+      }
+      core.touch(entry)
+      return servedOf(entry, use, now)
+    },
+    ask: (call) => flights.join(workOf(call)),
+    lastResort: (call, now, failures) => {
+      const entry = core.held(call.key, now)
+      if (entry === undefined) return undefined
+      const use = core.use(entry, now)
+      if (use === "Fresh") counts.hits++
+      else counts.stale++
+      call.onResult?.(use === "Fresh" ? "hit" : "stale")
+      core.touch(entry)
+      return servedOf(entry, use, now, failures)
+    }
+  }
+  const { ask, fresh, lastResort } = parts
+
+  const cache: ResponseCache<A> = {
+    parts,
+    get: (key, lookup, options) =>
+      Effect.withFiber((fiber) => {
+        const text = keyOf(key, options)
+        const entry = core.entries.get(text)
+        if (entry !== undefined && (entry.freshUntil === Infinity || nowOf(fiber) < entry.freshUntil)) {
+          counts.hits++
+          core.touch(entry)
+          return entry.payload
+        }
+        const live = Effect.map(lookup, (value) => Served.live(value, name))
+        return Effect.map(ask(callOf(text, live, options)), (served) => served.value)
+      }),
+    serve: (key, lookup, options) =>
+      Effect.withFiber((fiber) => {
+        const call = callOf(keyOf(key, options), lookup, options)
+        const served = fresh(call, fiber)
+        const answer = served === undefined
+          ? Effect.catchCause(ask(call), (cause) => {
+            const error = Cause.findErrorOption(cause)
+            const old = Option.isSome(error) && !Cause.hasInterrupts(cause) && mayServeOld(error.value)
+              ? lastResort(call, nowOf(fiber), failuresOf(name, error.value))
+              : undefined
+            return old === undefined ? Effect.failCause(cause) : Effect.succeed(old)
+          })
+          : Effect.succeed(served)
+        // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- one key, one kind of answer
+        return answer as Effect.Effect<never>
+      }),
+    peek: (key, options) =>
+      Effect.withFiber((fiber) => {
+        const now = nowOf(fiber)
+        const entry = core.held(keyOf(key, options), now)
+        return Effect.succeed(
+          entry === undefined ? Option.none() : Option.some(servedOf(entry, core.use(entry, now), now))
+        )
+      }),
+    set: Effect.fnUntraced(function*(key, value, options) {
+      const now = yield* Clock.currentTimeMillis
+      const text = keyOf(key, options)
+      const tags = options?.tags ?? noTags
+      const served = Served.live(value, name)
+      flights.discard((flight) => flight.key === text)
+      keep(text, tags, answerOf(served, now)!, now)
+      if (store === undefined || options?.schema === undefined) return
+      const { versions } = yield* store.read(text, tags, options.schema)
+      yield* writeStore(store, text, served, versions, options.schema, now)
+    }),
+    invalidate: (key, options) =>
+      Effect.suspend(() => {
+        const text = keyOf(key, options)
+        flights.discard((flight) => flight.key === text)
+        remove(text)
+        return store === undefined ? Effect.void : store.drop(text)
+      }),
+    invalidateTag: (tag) =>
+      Effect.suspend(() => {
+        flights.discard((flight) => flight.tags.includes(tag))
+        core.removeTag(tag)
+        return store === undefined ? Effect.void : store.dropTag(tag, longestMillis)
+      }),
+    clear: Effect.suspend(() => {
+      flights.discard(() => true)
+      core.clear()
+      return store === undefined ? Effect.void : store.clear
+    }),
+    stats: Effect.sync(() => ({
+      ...counts,
+      entries: core.entries.size,
+      bytes: core.bytes,
+      inFlight: flights.running.size,
+      evictions: core.evictions
+    }))
+  }
+  return cache
+})
+
+const nowOf = (fiber: Fiber.Fiber<unknown, unknown>): number => fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+
+const callOf = <A, E, R>(
+  key: string,
+  lookup: Effect.Effect<Served.Served<A>, E, R>,
+  options: CallOptions<A> | undefined
+): Call<A, E, R> => ({ key, lookup, tags: options?.tags ?? noTags, schema: options?.schema })
+
+const failuresOf = (name: string, error: unknown): ReadonlyArray<Served.Failure> => {
+  if (typeof error !== "object" || error === null) return []
+  if ("failures" in error && Array.isArray(error.failures)) {
+    return error.failures.filter((failure) => failure instanceof Served.Failure)
+  }
+  return isTagged(error) ? [Served.failure(name, error)] : []
+}
+
+const isTagged = (error: object): error is { readonly _tag: string } =>
+  "_tag" in error && typeof error._tag === "string"

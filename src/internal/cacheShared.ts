@@ -1,0 +1,141 @@
+/**
+ * Answers in a store that several processes share. Whatever goes wrong with the store is no failure of the call: it is
+ * as if nothing were held.
+ */
+import { type Duration, Effect, Exit, Option, PrimaryKey, Schema, type Scope } from "effect"
+import { Persistable, Persistence } from "effect/persistence"
+
+/** An answer as it is shared. */
+export interface SharedAnswer<A = unknown> {
+  readonly value: A
+  readonly provider: string
+  /** The parts that the answer lacks, where it is partial. */
+  readonly missing: ReadonlyArray<string> | undefined
+  readonly quality: number
+  /** Epoch milliseconds. */
+  readonly madeAt: number
+}
+
+/** What was read, and the versions of the tags at that time: an answer is valid while they stand. */
+export interface SharedRead<A> {
+  readonly answer: SharedAnswer<A> | undefined
+  readonly versions: ReadonlyArray<string>
+}
+
+export interface SharedStore {
+  readonly read: <A>(
+    key: string,
+    tags: ReadonlyArray<string>,
+    schema: Schema.Codec<A, unknown>
+  ) => Effect.Effect<SharedRead<A>>
+  readonly write: <A>(
+    key: string,
+    answer: SharedAnswer<A>,
+    keepMillis: number,
+    versions: ReadonlyArray<string>,
+    schema: Schema.Codec<A, unknown>
+  ) => Effect.Effect<void>
+  readonly drop: (key: string) => Effect.Effect<void>
+  /** Makes invalid what was read or written under the tag so far. */
+  readonly dropTag: (tag: string, keepMillis: number) => Effect.Effect<void>
+  readonly clear: Effect.Effect<void>
+}
+
+export interface SharedCache {
+  /** The store of one cache; nothing in it is waited for longer than the layer allows. */
+  readonly open: (name: string) => Effect.Effect<SharedStore, never, Scope.Scope>
+}
+
+class Key<S extends Schema.Constraint> implements Persistable.Persistable<S, Schema.Never> {
+  readonly id: string
+  readonly [Persistable.symbol]: { readonly success: S; readonly error: Schema.Never }
+  constructor(id: string, success: S) {
+    this.id = id
+    this[Persistable.symbol] = { success, error: Schema.Never }
+  }
+  [PrimaryKey.symbol](): string {
+    return this.id
+  }
+}
+
+const stored = <A>(value: Schema.Codec<A, unknown>) =>
+  Schema.Struct({
+    value,
+    provider: Schema.String,
+    missing: Schema.UndefinedOr(Schema.Array(Schema.String)),
+    quality: Schema.Finite,
+    madeAt: Schema.Finite,
+    keepMillis: Schema.Finite,
+    versions: Schema.Array(Schema.String)
+  })
+
+const Version = Schema.Struct({ version: Schema.String, keepMillis: Schema.Finite })
+
+/** Keys may be long and hold what must not be read by others, so the store sees their digest. */
+const digest = (text: string): Effect.Effect<string> =>
+  Effect.map(
+    Effect.promise(() => crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))),
+    (hash) => Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, "0")).join("")
+  )
+
+const versionKey = (tag: string) => Effect.map(digest(`tag:${tag}`), (id) => new Key(`tag-${id}`, Version))
+const answerKey = <A>(text: string, schema: Schema.Codec<A, unknown>) =>
+  Effect.map(digest(`key:${text}`), (id) => new Key(`key-${id}`, stored(schema)))
+
+const keepMillisOf = (value: unknown): number =>
+  typeof value === "object" && value !== null && "keepMillis" in value ? Number(value.keepMillis) : 0
+
+export const make = Effect.fnUntraced(function*(maxWait: Duration.Input) {
+  const persistence = yield* Persistence.Persistence
+  const bounded = <A, E, B>(self: Effect.Effect<A, E>, instead: B): Effect.Effect<A | B> =>
+    self.pipe(
+      Effect.timeoutOption(maxWait),
+      Effect.option,
+      Effect.map((both) => Option.getOrElse(Option.flatten(both), () => instead))
+    )
+
+  const open = Effect.fnUntraced(function*(name: string) {
+    const store = yield* persistence.make({
+      storeId: name,
+      timeToLive: (exit) => Exit.isSuccess(exit) ? keepMillisOf(exit.value) : 0
+    })
+    const versionsOf = (tags: ReadonlyArray<string>) =>
+      Effect.forEach(tags, versionKey).pipe(
+        Effect.flatMap((keys) => store.getMany(keys)),
+        Effect.map((exits) => exits.map((exit) => exit !== undefined && Exit.isSuccess(exit) ? exit.value.version : ""))
+      )
+    const result: SharedStore = {
+      read: (text, tags, schema) =>
+        Effect.all([Effect.flatMap(answerKey(text, schema), (key) => store.get(key)), versionsOf(tags)]).pipe(
+          Effect.map(([exit, versions]) => ({
+            answer: exit !== undefined && Exit.isSuccess(exit) && sameVersions(exit.value.versions, versions)
+              ? exit.value
+              : undefined,
+            versions
+          })),
+          (self) => bounded(self, { answer: undefined, versions: [] })
+        ),
+      write: (text, answer, keepMillis, versions, schema) =>
+        Effect.flatMap(
+          answerKey(text, schema),
+          (key) => store.set(key, Exit.succeed({ ...answer, keepMillis, versions }))
+        ).pipe((self) => bounded(self, undefined)),
+      drop: (text) =>
+        Effect.flatMap(answerKey(text, Schema.Unknown), (key) => store.remove(key)).pipe((self) =>
+          bounded(self, undefined)
+        ),
+      dropTag: (tag, keepMillis) =>
+        Effect.flatMap(
+          versionKey(tag),
+          (key) => store.set(key, Exit.succeed({ version: crypto.randomUUID(), keepMillis }))
+        ).pipe((self) => bounded(self, undefined)),
+      clear: bounded(store.clear, undefined)
+    }
+    return result
+  })
+  const cache: SharedCache = { open }
+  return cache
+})
+
+const sameVersions = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
+  a.length === b.length && a.every((version, index) => version === b[index])

@@ -1,0 +1,135 @@
+/**
+ * One piece of work for all who ask for the same thing at once. The work belongs to nobody: it survives the caller that
+ * began it and is interrupted when the last one leaves.
+ */
+import { Clock, Context, Effect, type Exit, Fiber } from "effect"
+import { current as currentDeadline } from "../Deadline.ts"
+
+/** Work in progress. */
+export interface Flight {
+  readonly key: string
+  readonly tags: ReadonlyArray<string>
+  readonly fiber: Fiber.Fiber<unknown, unknown>
+  /** The deadline of whoever began it, in epoch milliseconds. */
+  readonly deadline: number
+  /** Those who wait, and 1 for the cache itself where it refreshes. */
+  waiters: number
+  /** What it answers must not be kept: it was invalidated while it ran. */
+  discarded: boolean
+}
+
+/** What a caller brings. `onEnd` is called once, before anybody is answered. */
+export interface Work<A, E, R> {
+  readonly key: string
+  readonly tags: ReadonlyArray<string>
+  readonly effect: Effect.Effect<A, E, R>
+  readonly onEnd: (exit: Exit.Exit<A, E>, flight: Flight) => void
+  /** Asked before the work is begun: what has been answered since the caller looked. */
+  readonly ready?: ((fiber: Fiber.Fiber<unknown, unknown>) => Exit.Exit<A, E> | undefined) | undefined
+  /** Told once whether the caller began the work or joined it. */
+  readonly onJoin?: ((began: boolean) => void) | undefined
+}
+
+export class SingleFlight {
+  private readonly flights = new Map<string, Flight>()
+  /** All that run, those that may no longer be joined included. */
+  readonly running = new Set<Flight>()
+
+  /** Joins the work under way for the key, or begins it. */
+  join<A, E, R>(work: Work<A, E, R>): Effect.Effect<A, E, R> {
+    return Effect.withFiber((fiber) =>
+      // Begun, counted and given back inside one primitive, so that no interruption fits between.
+      Effect.callback<A, E, R>((resume) => {
+        const known = this.flights.get(work.key)
+        const ready = known === undefined ? work.ready?.(fiber) : undefined
+        if (ready !== undefined) return resume(ready)
+        const flight = known ?? this.begin(work, fiber.context)
+        work.onJoin?.(known === undefined)
+        const answer = (exit: Exit.Exit<unknown, unknown>): void =>
+          resume(
+            known !== undefined && this.outlived(flight, exit, fiber)
+              ? this.join({ ...work, onJoin: undefined })
+              // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- one key, one kind of work
+              : exit as Exit.Exit<A, E>
+          )
+        const exit = flight.fiber.pollUnsafe()
+        if (exit !== undefined) return answer(exit)
+        flight.waiters++
+        const forget = flight.fiber.addObserver(answer)
+        return Effect.suspend(() => {
+          forget()
+          return this.leave(flight)
+        })
+      })
+    )
+  }
+
+  /**
+   * Begins the work for nobody in particular, unless it is under way; no caller's deadline limits it. Tells whether it
+   * did.
+   */
+  refresh<A, E, R>(work: Work<A, E, R>, fiber: Fiber.Fiber<unknown, unknown>): boolean {
+    if (this.flights.has(work.key)) return false
+    const flight = this.begin(work, Context.add(fiber.context, currentDeadline, Infinity))
+    flight.waiters++
+    return true
+  }
+
+  /** What runs under the key is not joined any more, and not kept. */
+  discard(matches: (flight: Flight) => boolean): void {
+    for (const flight of this.running) {
+      if (!matches(flight)) continue
+      flight.discarded = true
+      this.detach(flight)
+    }
+  }
+
+  /** Interrupts all that runs, and waits for its end. */
+  readonly close: Effect.Effect<void> = Effect.suspend(() =>
+    Fiber.interruptAll(Array.from(this.running, (flight) => flight.fiber))
+  )
+
+  private begin<A, E, R>(work: Work<A, E, R>, context: Context.Context<never>): Flight {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what runs an Effect<_, _, R> holds R
+    const fiber = Effect.runForkWith(context as Context.Context<R>)(work.effect)
+    const flight: Flight = {
+      key: work.key,
+      tags: work.tags,
+      fiber,
+      deadline: Context.get(context, currentDeadline),
+      waiters: 0,
+      discarded: false
+    }
+    this.flights.set(work.key, flight)
+    this.running.add(flight)
+    fiber.addObserver((exit) => {
+      this.running.delete(flight)
+      this.detach(flight)
+      work.onEnd(exit, flight)
+    })
+    return flight
+  }
+
+  private detach(flight: Flight): void {
+    if (this.flights.get(flight.key) === flight) this.flights.delete(flight.key)
+  }
+
+  private leave(flight: Flight): Effect.Effect<void> {
+    flight.waiters--
+    if (flight.waiters > 0) return Effect.void
+    // Nobody may join work that is being interrupted.
+    this.detach(flight)
+    return Fiber.interrupt(flight.fiber)
+  }
+
+  /** The work ended for want of its beginner's time, and the fiber has more. */
+  private outlived(
+    flight: Flight,
+    exit: Exit.Exit<unknown, unknown>,
+    fiber: Fiber.Fiber<unknown, unknown>
+  ): boolean {
+    if (exit._tag === "Success" || flight.deadline === Infinity) return false
+    const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    return now >= flight.deadline && fiber.getRef(currentDeadline) > now
+  }
+}
