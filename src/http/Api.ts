@@ -1,0 +1,11 @@
+/** The whole API of `holdfast serve`. */
+import { HttpApi, OpenApi } from "effect/http-api"
+import { FaultToleranceApi } from "./FaultToleranceApi.ts"
+import { VectorStoreApi } from "./VectorStoreApi.ts"
+
+export class Api extends HttpApi.make("holdfast").add(FaultToleranceApi).add(VectorStoreApi).annotateMerge(
+  OpenApi.annotations({
+    title: "holdfast",
+    description: "A fault-tolerant vector store: search, documents, health and metrics."
+  })
+) {}

@@ -1,0 +1,208 @@
+import { NodeHttpServer } from "@effect/platform-node"
+import { assert, it } from "@effect/vitest"
+import { ByteSize, Duration, Effect, Layer, Metric } from "effect"
+import { HttpIncomingMessage, HttpRouter, HttpServer } from "effect/http"
+import { HttpApi, HttpApiBuilder, HttpApiMiddleware } from "effect/http-api"
+import { createServer } from "node:http"
+import * as Health from "../../src/Health.ts"
+import * as Boundary from "../../src/http/Boundary.ts"
+import { Library } from "../../src/http/Library.ts"
+import { VectorStoreApi } from "../../src/http/VectorStoreApi.ts"
+import { handlers, problemOf, respond } from "../../src/http/VectorStoreHandlers.ts"
+import { ProviderError, reasons, type ReasonTag, table } from "../../src/ProviderError.ts"
+import * as Served from "../../src/Served.ts"
+import * as Telemetry from "../../src/Telemetry.ts"
+import * as Embedder from "../../src/vectorstore/Embedder.ts"
+import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
+import { VectorStore } from "../../src/vectorstore/VectorStore.ts"
+
+const Api = HttpApi.make("theirs").add(VectorStoreApi)
+
+const library = Library.layerStore.pipe(Layer.provideMerge(MemoryStore.layer()), Layer.provide(Embedder.local))
+
+const served = (store: Layer.Layer<Library>) =>
+  HttpRouter.serve(
+    HttpApiBuilder.layer(Api).pipe(
+      Layer.provide(
+        HttpApiBuilder.group(Api, "vectorStore", (group) => Effect.map(handlers, (all) => group.handleAll(all)))
+      ),
+      Layer.provide(HttpApiMiddleware.layerProblemDetails({ includeDetails: true })),
+      Layer.provide(Boundary.layer(Api)),
+      Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, ByteSize.kibibytes(64)))
+    ),
+    { disableLogger: true, disableListenLog: true }
+  ).pipe(
+    Layer.provide(store),
+    Layer.provide(Health.Health.layer({ providers: [{ name: "memory" }] })),
+    Layer.provide(Telemetry.layer()),
+    Layer.provide(Layer.sync(Metric.MetricRegistry, () => new Map())),
+    Layer.provideMerge(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" }))
+  )
+
+const request = Effect.fnUntraced(function*(path: string, init?: RequestInit) {
+  const url = HttpServer.formatAddress((yield* HttpServer.HttpServer).address) + path
+  return yield* Effect.promise(async (signal) => {
+    const response = await fetch(url, { ...init, signal })
+    const text = await response.text()
+    // oxlint-disable-next-line typescript/no-explicit-any -- read field by field below
+    const body: any = text === "" ? undefined : JSON.parse(text)
+    return { status: response.status, headers: response.headers, body }
+  })
+})
+
+const send = (method: string, body: unknown): RequestInit => ({
+  method,
+  body: JSON.stringify(body),
+  headers: { "content-type": "application/json" }
+})
+
+it.live("stores, finds, changes and deletes a document", () =>
+  Effect.gen(function*() {
+    const path = "/api/vectorstore/documents"
+    const added = yield* request(path, send("POST", { id: "a/b 1", title: "Vitamin D", content: "Sunlight makes it." }))
+    assert.strictEqual(added.status, 201)
+    assert.deepStrictEqual(added.body, { id: "a/b 1", provider: "memory" })
+    const one = `${path}/${encodeURIComponent("a/b 1")}`
+    assert.strictEqual((yield* request(one)).body.title, "Vitamin D")
+    const found = yield* request("/api/vectorstore/search?query=vitamin&limit=1")
+    assert.strictEqual(found.status, 200)
+    assert.deepInclude(found.body, { completeness: "Complete", reasons: [] })
+    assert.deepInclude(found.body.answer, {
+      _tag: "Live",
+      provider: "memory",
+      attempts: 1,
+      degraded: false,
+      failures: []
+    })
+    assert.strictEqual(found.body.answer.value.hits[0].id, "a/b 1")
+    const by = yield* request("/api/vectorstore/search", send("POST", { query: "sunlight", mode: "lexical" }))
+    assert.strictEqual(by.body.answer.value.mode, "lexical")
+    const patched = yield* request(one, send("PATCH", { content: "Milk has some." }))
+    assert.deepStrictEqual(patched.body, { id: "a/b 1", title: "Vitamin D", content: "Milk has some." })
+    assert.strictEqual((yield* request(path)).body.documents.length, 1)
+    assert.strictEqual((yield* request("/api/vectorstore/stats")).body.documents, 1)
+    assert.deepStrictEqual((yield* request("/api/vectorstore/sources")).body.sources, [
+      { name: "memory", state: "Healthy", reasons: [] }
+    ])
+    assert.strictEqual((yield* request(one, { method: "DELETE" })).status, 204)
+    for (const init of [{}, { method: "DELETE" }, send("PATCH", { title: "x" })]) {
+      const gone = yield* request(one, init)
+      assert.strictEqual(gone.status, 404)
+      assert.strictEqual(gone.headers.get("content-type"), "application/problem+json")
+    }
+  }).pipe(Effect.provide(served(library))))
+
+it.live("reports a batch item by item", () =>
+  Effect.gen(function*() {
+    const documents = [{ id: "1", content: "one" }, { id: "2", content: "two" }]
+    const { body } = yield* request("/api/vectorstore/documents/batch", send("POST", { documents }))
+    assert.deepStrictEqual(body, {
+      items: [{ id: "1", outcome: "Stored" }, { id: "2", outcome: "Stored" }],
+      stored: 2,
+      failed: 0
+    })
+  }).pipe(Effect.provide(served(library))))
+
+it.live("refuses bad input with a problem that names it", () =>
+  Effect.gen(function*() {
+    for (
+      const [path, words] of [
+        ["/search", "query"],
+        ["/search?query=", "words to look for"],
+        ["/search?query=%20%20", "words to look for"],
+        ["/search?query=a&limit=0", "1 to 100"],
+        ["/search?query=a&limit=10000", "1 to 100"],
+        ["/search?query=a&limit=ten", "limit"],
+        ["/search?query=a&lmit=1", "lmit"],
+        ["/search?query=a&mode=magic", "mode"],
+        ["/search?query=a&filter=%7B", "filter"],
+        [`/search?query=${"a".repeat(10_001)}`, "10,000"],
+        ["/documents?limit=1001", "1 to 1000"]
+      ] as const
+    ) {
+      const { body, headers, status } = yield* request(`/api/vectorstore${path}`)
+      assert.strictEqual(status, 400, path)
+      assert.strictEqual(headers.get("content-type"), "application/problem+json", path)
+      assert.include(JSON.stringify(body.errors), words, path)
+    }
+    for (const body of [{}, { id: "", content: "x" }, { id: "1", content: "" }, { id: "1", content: "x", extra: 1 }]) {
+      assert.strictEqual((yield* request("/api/vectorstore/documents", send("POST", body))).status, 400)
+    }
+    const large = send("POST", { id: "1", content: "x".repeat(70_000) })
+    assert.strictEqual((yield* request("/api/vectorstore/documents", large)).status, 413)
+    const form = { method: "POST", body: "id=1", headers: { "content-type": "application/x-www-form-urlencoded" } }
+    assert.strictEqual((yield* request("/api/vectorstore/documents", form)).status, 415)
+    assert.strictEqual((yield* request("/api/vectorstore/stats")).body.documents, 0)
+  }).pipe(Effect.provide(served(library))))
+
+const error = (tag: ReasonTag) =>
+  new ProviderError({
+    provider: "openai",
+    operation: "search",
+    reason: new reasons[tag]({ message: "Incorrect API key sk-secret", rule: "test", delivered: "yes", status: 400 })
+  })
+
+it("tells every category by a status, and never in a provider's words", () => {
+  const statuses = Object.fromEntries(
+    (Object.keys(table) as ReadonlyArray<ReasonTag>).map((tag) => {
+      const problem = problemOf(error(tag))
+      assert.notInclude(JSON.stringify(problem), "sk-secret")
+      return [tag, problem.status]
+    })
+  )
+  assert.deepStrictEqual(statuses, {
+    NetworkError: 503,
+    TimeoutError: 504,
+    RateLimitError: 429,
+    ServiceUnavailableError: 503,
+    TemporaryFailureError: 503,
+    AuthenticationError: 500,
+    AuthorizationError: 500,
+    InvalidRequestError: 400,
+    NotFoundError: 400,
+    ConfigurationError: 500,
+    ValidationError: 422,
+    UnknownError: 500,
+    CriticalError: 500
+  })
+})
+
+it.live("says who failed and when to ask again when nobody answers", () =>
+  Effect.gen(function*() {
+    const { body, headers, status } = yield* request("/api/vectorstore/search?query=vitamin")
+    assert.strictEqual(status, 503)
+    assert.strictEqual(headers.get("retry-after"), "5")
+    assert.deepInclude(body, { title: "No provider could answer", retryAfter: 5 })
+    assert.deepStrictEqual(body.failures, [{ provider: "openai", category: "NETWORK" }])
+  }).pipe(Effect.provide(served(
+    Layer.effect(
+      Library,
+      Effect.map(VectorStore, (store) =>
+        Library.of({
+          documents: store,
+          search: () =>
+            Effect.fail({
+              _tag: "AllProvidersFailed",
+              failures: [Served.failure("openai", error("NetworkError"))],
+              earliestRetry: Duration.millis(4_200)
+            })
+        }))
+    ).pipe(Layer.provide(MemoryStore.layer()), Layer.provide(Embedder.local))
+  ))))
+
+it("names everything that an answer lacks", () => {
+  const value = { mode: "lexical" as const, hits: [], losses: ["LexicalInsteadOfVector" as const] }
+  const failures = [Served.failure("openai", error("NetworkError"))]
+  assert.deepInclude(respond(Served.live(value, "neon", { degraded: true, failures })), {
+    completeness: "Degraded",
+    reasons: ["openai did not answer: NETWORK", "searched by words instead of meaning"]
+  })
+  assert.deepInclude(respond(Served.stale({ ...value, losses: [] }, "openai", 90_000, failures)), {
+    completeness: "Degraded",
+    reasons: ["openai did not answer: NETWORK", "the answer is 90 s old"]
+  })
+  assert.deepInclude(respond(Served.cached({ ...value, losses: [] }, "openai", 1)), {
+    completeness: "Complete",
+    reasons: []
+  })
+})
