@@ -257,7 +257,11 @@ export const make = (options?: Options): Effect.Effect<Service, InvalidOptions> 
     }
   })
 
-const settings = (options?: Options) => {
+/**
+ * For the pipeline: what the options come to, or the throw of `InvalidOptions`.
+ * @internal
+ */
+export const settings = (options?: Options) => {
   const check = checks("Timeout")
   const timeoutMillis = check.millis("timeout", options?.timeout, "10 seconds", { min: 1 })
   return {
