@@ -1,0 +1,330 @@
+/**
+ * Alerts: rules as data, looked at every few seconds. A rule fires once when its condition has held long enough on enough
+ * events, and resolves once when it no longer holds. Each change is an event and goes to the notifiers.
+ */
+import { Clock, Context, type Duration, Effect, Layer, Redacted, Schedule, Schema } from "effect"
+import { Mac, SecureRandom } from "effect/crypto"
+import { Hex } from "effect/encoding"
+import { HttpClient, HttpClientRequest } from "effect/http"
+import * as Event from "./Event.ts"
+import * as alertState from "./internal/alertState.ts"
+import { Measurements, type Totals } from "./Telemetry.ts"
+
+const Millis = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 86_400_000 }))
+const Share = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
+
+/** What a rule looks at. Ranges are in milliseconds, up to a day. */
+export const Condition = Schema.Union([
+  /**
+   * The error budget of a service level objective burns `factor` times too fast over both windows. The usual pairs, for
+   * 30 days: 14.4 over 1 h and 5 min (page), 6 over 6 h and 30 min (page). Source: The Site Reliability Workbook, chapter 5.
+   */
+  Schema.TaggedStruct("BurnRate", {
+    service: Schema.String,
+    /** The share of calls that must be answered, such as 0.99. */
+    objective: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 0.999_999 })),
+    factor: Schema.Finite.check(Schema.isGreaterThan(0)),
+    longMillis: Millis,
+    shortMillis: Millis
+  }),
+  /** The share of failed calls is above `above`. */
+  Schema.TaggedStruct("ErrorRate", { service: Schema.String, above: Share, rangeMillis: Millis }),
+  /** A latency quantile is above so many milliseconds. */
+  Schema.TaggedStruct("Latency", {
+    service: Schema.String,
+    quantile: Schema.Literals(["p50", "p90", "p95", "p99"]),
+    aboveMillis: Schema.Finite,
+    rangeMillis: Millis
+  }),
+  /** A gauge of the options, such as an outbox's lag, a level's rank or the number of open circuits, is above `above`. */
+  Schema.TaggedStruct("Gauge", { gauge: Schema.String, above: Schema.Finite })
+])
+export type Condition = typeof Condition.Type
+
+export const Severity = Schema.Literals(["page", "ticket"])
+export type Severity = typeof Severity.Type
+
+export const Rule = Schema.Struct({
+  /** Names the rule; unique. */
+  name: Schema.NonEmptyString,
+  severity: Severity,
+  condition: Condition,
+  /** Fewer calls in the (longest) range say nothing. Defaults to 20; gauges need none. */
+  minEvents: Schema.optionalKey(Schema.Int),
+  /** How long the condition must hold. Defaults to 0. */
+  forMillis: Schema.optionalKey(Millis),
+  /** How long after resolving the rule cannot fire again. Defaults to 5 minutes. */
+  cooldownMillis: Schema.optionalKey(Millis)
+})
+export type Rule = typeof Rule.Type
+
+/** One rule as it stands. */
+export const Alert = Schema.Struct({
+  rule: Schema.String,
+  severity: Severity,
+  state: Schema.Literals(["Quiet", "Pending", "Firing"]),
+  /** Since when it is pending or firing, in epoch milliseconds. */
+  since: Schema.optionalKey(Schema.Finite),
+  /** What was last seen; absent where too little happened to say. */
+  value: Schema.optionalKey(Schema.Finite),
+  /** The value above which it fires. */
+  threshold: Schema.Finite,
+  message: Schema.String
+})
+export type Alert = typeof Alert.Type
+
+/** A change of an alert. */
+export interface Notice {
+  readonly at: number
+  readonly change: "Fired" | "Resolved"
+  readonly alert: Alert
+}
+
+/** Who is told. A notifier that fails is logged and holds nobody up. */
+export interface Notifier {
+  readonly name: string
+  readonly notify: (notice: Notice) => Effect.Effect<void, unknown>
+}
+
+export interface Options {
+  readonly rules: ReadonlyArray<Rule>
+  /** Defaults to the log. */
+  readonly notifiers?: ReadonlyArray<Notifier> | undefined
+  /** Values that `Gauge` conditions name. */
+  readonly gauges?: { readonly [name: string]: Effect.Effect<number> } | undefined
+  /** How often the rules are looked at. Defaults to `"15 seconds"`. */
+  readonly interval?: Duration.Input | undefined
+}
+
+export class Alerts extends Context.Service<Alerts, {
+  /** Every rule as it stands, in the order of the rules. */
+  readonly current: Effect.Effect<ReadonlyArray<Alert>>
+  /** The last 200 changes, oldest first. */
+  readonly history: Effect.Effect<ReadonlyArray<Notice>>
+  /** Looks at the rules now. It also happens by itself every `interval`. */
+  readonly evaluate: Effect.Effect<void>
+}>()("holdfast/Alerts") {
+  static readonly layer = (options: Options): Layer.Layer<Alerts, never, Measurements> =>
+    Layer.effect(Alerts, make(options))
+}
+
+/** The rules of the specification's services, as a start: two burn rates, slow answers. */
+export const defaultRules = (service: string, objective = 0.99): ReadonlyArray<Rule> => [
+  {
+    name: `${service}: error budget burns fast`,
+    severity: "page",
+    condition: { _tag: "BurnRate", service, objective, factor: 14.4, longMillis: 3_600_000, shortMillis: 300_000 }
+  },
+  {
+    name: `${service}: error budget burns`,
+    severity: "page",
+    condition: { _tag: "BurnRate", service, objective, factor: 6, longMillis: 21_600_000, shortMillis: 1_800_000 }
+  },
+  {
+    name: `${service}: slow`,
+    severity: "ticket",
+    condition: { _tag: "Latency", service, quantile: "p95", aboveMillis: 5_000, rangeMillis: 300_000 },
+    forMillis: 60_000
+  }
+]
+
+const historySize = 200
+
+/** What a condition comes to now. `violated` is `undefined` where too little happened to say. */
+interface Finding {
+  readonly violated: boolean | undefined
+  readonly value: number | undefined
+  readonly threshold: number
+}
+
+export const make = Effect.fnUntraced(function*(options: Options) {
+  const measurements = yield* Measurements
+  const sink = yield* Event.Sink
+  const notifiers = options.notifiers ?? [log]
+  const states = new Map<string, alertState.State>()
+  const findings = new Map<string, Finding>()
+  const history: Array<Notice> = []
+
+  const totals = (service: string, rangeMillis: number): Effect.Effect<Totals> =>
+    Effect.map(measurements.read({ services: [service], range: rangeMillis }), ({ summary }) => summary)
+
+  /** Nothing at all is well; a little says nothing. */
+  const judge = (counted: Totals, minEvents: number, value: number | null, threshold: number): Finding => ({
+    violated: counted.total === 0 || value === null ? false : counted.total < minEvents ? undefined : value > threshold,
+    value: value ?? undefined,
+    threshold
+  })
+
+  const look = Effect.fnUntraced(function*({ condition, minEvents = 20 }: Rule): Effect.fn.Return<Finding> {
+    switch (condition._tag) {
+      case "BurnRate": {
+        const long = yield* totals(condition.service, condition.longMillis)
+        const short = yield* totals(condition.service, condition.shortMillis)
+        const burn = ({ errorRate }: Totals) => (errorRate ?? 0) / (1 - condition.objective)
+        // Both windows: the long one says that it matters, the short one that it still goes on.
+        return judge(long, minEvents, Math.min(burn(long), burn(short)), condition.factor)
+      }
+      case "ErrorRate": {
+        const counted = yield* totals(condition.service, condition.rangeMillis)
+        return judge(counted, minEvents, counted.errorRate, condition.above)
+      }
+      case "Latency": {
+        const counted = yield* totals(condition.service, condition.rangeMillis)
+        return judge(counted, minEvents, counted.latency[condition.quantile], condition.aboveMillis)
+      }
+      case "Gauge": {
+        const gauge = options.gauges?.[condition.gauge]
+        const value = gauge === undefined ? undefined : yield* gauge
+        return {
+          violated: value === undefined ? undefined : value > condition.above,
+          value,
+          threshold: condition.above
+        }
+      }
+    }
+  })
+
+  const describe = (rule: Rule): Alert => {
+    const state = states.get(rule.name) ?? alertState.initial
+    const { threshold, value } = findings.get(rule.name) ?? { threshold: thresholdOf(rule.condition), value: undefined }
+    const shown = value === undefined ? "no figure yet" : `${round(value)}, limit ${round(threshold)}`
+    return {
+      rule: rule.name,
+      severity: rule.severity,
+      state: state._tag,
+      ...(state._tag === "Quiet" ? {} : { since: state.since }),
+      ...(value === undefined ? {} : { value }),
+      threshold,
+      message: `${subject(rule.condition)}: ${shown}`
+    }
+  }
+
+  const tell = (notice: Notice): Effect.Effect<void> =>
+    Effect.forEach(
+      notifiers,
+      (notifier) =>
+        Effect.catchCause(
+          notifier.notify(notice),
+          (cause) => Effect.logWarning(`The notifier ${notifier.name} failed`, cause)
+        ),
+      { concurrency: "unbounded", discard: true }
+    )
+
+  const evaluate = Effect.gen(function*() {
+    const now = yield* Clock.currentTimeMillis
+    for (const rule of options.rules) {
+      const finding = yield* look(rule)
+      findings.set(rule.name, finding)
+      const { cooldownMillis = 300_000, forMillis = 0 } = rule
+      const [change, next] = alertState.transition(
+        states.get(rule.name) ?? alertState.initial,
+        finding.violated,
+        now,
+        { forMillis, cooldownMillis }
+      )
+      states.set(rule.name, next)
+      if (change === undefined) continue
+      const alert = describe(rule)
+      const notice: Notice = { at: now, change, alert }
+      history.push(notice)
+      if (history.length > historySize) history.shift()
+      sink?.({
+        _tag: "AlertChanged",
+        at: now,
+        rule: rule.name,
+        firing: change === "Fired",
+        severity: rule.severity,
+        message: alert.message
+      })
+      // Nobody waits for a notifier: a slow webhook must not delay the next look.
+      yield* Effect.forkDetach(tell(notice))
+    }
+  })
+
+  yield* Effect.forkScoped(Effect.repeat(evaluate, Schedule.spaced(options.interval ?? "15 seconds")))
+  return Alerts.of({
+    current: Effect.sync(() => options.rules.map(describe)),
+    history: Effect.sync(() => [...history]),
+    evaluate
+  })
+})
+
+const thresholdOf = (condition: Condition): number => {
+  switch (condition._tag) {
+    case "BurnRate":
+      return condition.factor
+    case "Latency":
+      return condition.aboveMillis
+    case "ErrorRate":
+    case "Gauge":
+      return condition.above
+  }
+}
+
+const subject = (condition: Condition): string => {
+  switch (condition._tag) {
+    case "BurnRate":
+      return `${condition.service} burns its error budget for ${condition.objective * 100} % so many times too fast`
+    case "ErrorRate":
+      return `share of failed calls of ${condition.service}`
+    case "Latency":
+      return `${condition.quantile} of ${condition.service} in milliseconds`
+    case "Gauge":
+      return condition.gauge
+  }
+}
+
+const round = (value: number): number => Number(value.toPrecision(3))
+
+// -- notifiers -------------------------------------------------------------------------------------------------------
+
+/** Writes to the log: warnings for what fires, infos for what resolves. */
+export const log: Notifier = {
+  name: "log",
+  notify: ({ alert, change }) =>
+    change === "Fired"
+      ? Effect.logWarning(`Alert ${alert.rule} fired: ${alert.message}`)
+      : Effect.logInfo(`Alert ${alert.rule} resolved: ${alert.message}`)
+}
+
+export interface WebhookOptions {
+  readonly url: string
+  /** Signs the body: `x-holdfast-signature: sha256=` and the HMAC-SHA256 of it in hexadecimal. */
+  readonly secret?: Redacted.Redacted | undefined
+  /** Attempts after the first, one second apart and doubling. Defaults to 4. */
+  readonly retries?: number | undefined
+}
+
+/**
+ * Posts each change as JSON (`at`, `change`, `alert`) and tries again where that fails. The `x-holdfast-delivery` header
+ * stays the same over the attempts, so that the receiver can tell a repetition.
+ */
+export const webhook = Effect.fnUntraced(function*(
+  options: WebhookOptions
+): Effect.fn.Return<Notifier, never, HttpClient.HttpClient> {
+  const client = HttpClient.filterStatusOk(yield* HttpClient.HttpClient)
+  const schedule = Schedule.max([Schedule.exponential("1 second"), Schedule.recurs(options.retries ?? 4)])
+  const notify = Effect.fnUntraced(function*(notice: Notice) {
+    const body = JSON.stringify(notice)
+    const signature = options.secret === undefined ? undefined : yield* sign(Redacted.value(options.secret), body)
+    const request = HttpClientRequest.post(options.url).pipe(
+      HttpClientRequest.bodyText(body, "application/json"),
+      HttpClientRequest.setHeaders({
+        "x-holdfast-delivery": `${notice.at}-${notice.change}-${encodeURIComponent(notice.alert.rule)}`,
+        ...(signature === undefined ? {} : { "x-holdfast-signature": `sha256=${signature}` })
+      })
+    )
+    yield* client.execute(request).pipe(
+      Effect.timeout("10 seconds"),
+      Effect.retry(schedule)
+    )
+  })
+  return { name: "webhook", notify }
+})
+
+const sign = (secret: string, body: string): Effect.Effect<string, unknown> =>
+  Effect.gen(function*() {
+    const mac = yield* Mac.Mac
+    const key = yield* Mac.key(Mac.hmacSha256, new TextEncoder().encode(secret))
+    return Hex.encode(yield* mac.sign(key, new TextEncoder().encode(body)))
+  }).pipe(Effect.provide(Layer.provide(Mac.layerWebCrypto, SecureRandom.layerWebCrypto)))

@@ -1,0 +1,187 @@
+import { assert, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Redacted, Schema } from "effect"
+import { HttpClient, HttpClientResponse } from "effect/http"
+import { TestClock } from "effect/testing"
+import { createHmac } from "node:crypto"
+import * as Alerts from "../src/Alerts.ts"
+import * as Event from "../src/Event.ts"
+import { initial, type Rules, type State, transition } from "../src/internal/alertState.ts"
+import * as Telemetry from "../src/Telemetry.ts"
+
+/** Counts calls of a service: so many good ones, so many failed. */
+const calls = Effect.fnUntraced(function*(good: number, failed: number, latencyMillis = 10) {
+  const telemetry = yield* Telemetry.Telemetry
+  const now = yield* Effect.clockWith((clock) => Effect.sync(() => clock.currentTimeMillisUnsafe()))
+  const recorder = telemetry!.recorder("orders", "place")
+  for (let i = 0; i < good + failed; i++) {
+    recorder.begin(now)
+    recorder.end(i < good ? "success" : "failure", latencyMillis, now)
+  }
+})
+
+const errorRate: Alerts.Rule = {
+  name: "high error rate",
+  severity: "page",
+  condition: { _tag: "ErrorRate", service: "orders", above: 0.05, rangeMillis: 600_000 }
+}
+
+const alerting = (options: Alerts.Options) => Alerts.Alerts.layer(options).pipe(Layer.provideMerge(Telemetry.layer()))
+
+const recording = () => {
+  const notices: Array<Alerts.Notice> = []
+  const notifier: Alerts.Notifier = { name: "test", notify: (notice) => Effect.sync(() => void notices.push(notice)) }
+  return { notices, notifier }
+}
+
+it.effect("scenario 67: error rate above 5 % over 10 min: 1 in 100 is silent, 10 in 100 fires once, then resolves", () => {
+  const { notices, notifier } = recording()
+  const events: Array<Event.Event> = []
+  return Effect.gen(function*() {
+    yield* calls(99, 1)
+    yield* TestClock.adjust("1 minute")
+    assert.lengthOf(notices, 0)
+    yield* calls(90, 10)
+    yield* TestClock.adjust("5 minutes")
+    assert.deepStrictEqual(notices.map(({ change }) => change), ["Fired"])
+    yield* TestClock.adjust("20 minutes")
+    assert.deepStrictEqual(notices.map(({ change }) => change), ["Fired", "Resolved"])
+    const [alert] = yield* Effect.flatMap(Alerts.Alerts, ({ current }) => current)
+    assert.strictEqual(alert?.state, "Quiet")
+    assert.deepStrictEqual(
+      events.flatMap((event) => event._tag === "AlertChanged" ? [event.firing] : []),
+      [true, false]
+    )
+  }).pipe(
+    Effect.provide(alerting({ rules: [errorRate], notifiers: [notifier] })),
+    Effect.provideService(Event.Sink, (event) => void events.push(event))
+  )
+})
+
+it.effect("a burn rate fires only while both windows burn, and not on a handful of calls", () => {
+  const { notices, notifier } = recording()
+  const rule: Alerts.Rule = {
+    name: "burn",
+    severity: "page",
+    condition: {
+      _tag: "BurnRate",
+      service: "orders",
+      objective: 0.99,
+      factor: 14.4,
+      longMillis: 3_600_000,
+      shortMillis: 300_000
+    }
+  }
+  return Effect.gen(function*() {
+    yield* calls(0, 5)
+    yield* TestClock.adjust("1 minute")
+    assert.lengthOf(notices, 0)
+    yield* calls(60, 40)
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual(notices.map(({ change }) => change), ["Fired"])
+    // Ten minutes later the long window still burns, the short one no longer does.
+    yield* calls(1, 0)
+    yield* TestClock.adjust("10 minutes")
+    assert.deepStrictEqual(notices.map(({ change }) => change), ["Fired", "Resolved"])
+  }).pipe(Effect.provide(alerting({ rules: [rule], notifiers: [notifier] })))
+})
+
+it.effect("latency quantiles and gauges; a condition must hold for its time", () => {
+  const { notices, notifier } = recording()
+  let lag = 0
+  const rules: ReadonlyArray<Alerts.Rule> = [
+    {
+      name: "slow",
+      severity: "ticket",
+      condition: { _tag: "Latency", service: "orders", quantile: "p95", aboveMillis: 1_000, rangeMillis: 300_000 }
+    },
+    {
+      name: "lag",
+      severity: "ticket",
+      condition: { _tag: "Gauge", gauge: "outbox lag", above: 100 },
+      forMillis: 60_000
+    }
+  ]
+  return Effect.gen(function*() {
+    yield* calls(100, 0, 2_000)
+    lag = 101
+    yield* TestClock.adjust("30 seconds")
+    assert.deepStrictEqual(notices.map(({ alert }) => alert.rule), ["slow"])
+    lag = 0
+    yield* TestClock.adjust("30 seconds")
+    lag = 500
+    yield* TestClock.adjust("59 seconds")
+    assert.lengthOf(notices, 1)
+    yield* TestClock.adjust("20 seconds")
+    assert.deepStrictEqual(notices.map(({ alert }) => alert.rule), ["slow", "lag"])
+  }).pipe(
+    Effect.provide(alerting({ rules, notifiers: [notifier], gauges: { "outbox lag": Effect.sync(() => lag) } }))
+  )
+})
+
+it.effect("a notifier that fails or hangs holds nobody up", () => {
+  const { notices, notifier } = recording()
+  const broken: Alerts.Notifier = { name: "broken", notify: () => Effect.die("no") }
+  const hung: Alerts.Notifier = { name: "hung", notify: () => Effect.never }
+  return Effect.gen(function*() {
+    yield* calls(0, 100)
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual(notices.map(({ change }) => change), ["Fired"])
+  }).pipe(Effect.provide(alerting({ rules: [errorRate], notifiers: [broken, hung, notifier] })))
+})
+
+it.effect("the webhook signs, tries again, and repeats its delivery id", () =>
+  Effect.gen(function*() {
+    const seen: Array<{ readonly body: string; readonly headers: Readonly<Record<string, string | undefined>> }> = []
+    const client = HttpClient.make((request) => {
+      const body = request.body._tag === "Uint8Array" ? new TextDecoder().decode(request.body.body) : ""
+      seen.push({ body, headers: request.headers })
+      return Effect.succeed(
+        HttpClientResponse.fromWeb(request, new Response(null, { status: seen.length < 3 ? 503 : 204 }))
+      )
+    })
+    const notifier = yield* Alerts.webhook({ url: "http://127.0.0.1/hook", secret: Redacted.make("s3cret") }).pipe(
+      Effect.provideService(HttpClient.HttpClient, client)
+    )
+    const alert: Alerts.Alert = { rule: "r", severity: "page", state: "Firing", threshold: 1, message: "m" }
+    const fiber = yield* Effect.forkChild(notifier.notify({ at: 5, change: "Fired", alert }), {
+      startImmediately: true
+    })
+    yield* TestClock.adjust("1 minute")
+    yield* Fiber.join(fiber)
+    assert.lengthOf(seen, 3)
+    assert.deepStrictEqual(JSON.parse(seen[0]?.body ?? ""), { at: 5, change: "Fired", alert })
+    for (const { body, headers } of seen) {
+      const signature = createHmac("sha256", "s3cret").update(body).digest("hex")
+      assert.strictEqual(headers["x-holdfast-signature"], `sha256=${signature}`)
+      assert.strictEqual(headers["x-holdfast-delivery"], "5-Fired-r")
+    }
+  }))
+
+const Step = Schema.Struct({
+  violated: Schema.UndefinedOr(Schema.Boolean),
+  after: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 90_000 }))
+})
+
+it.prop("fires and resolves in turn, never before its time nor within its rest", {
+  steps: Schema.Array(Step).check(Schema.isMaxLength(60))
+}, ({ steps }) => {
+  const rules: Rules = { forMillis: 60_000, cooldownMillis: 120_000 }
+  let state: State = initial
+  let now = 0
+  let violatedSince: number | undefined
+  let resolvedAt = -Infinity
+  let last: "Fired" | "Resolved" = "Resolved"
+  for (const { after, violated } of steps) {
+    now += after
+    violatedSince = violated === true ? violatedSince ?? now : undefined
+    const [change, next] = transition(state, violated, now, rules)
+    state = next
+    if (change === undefined) continue
+    assert.notStrictEqual(change, last)
+    last = change
+    if (change === "Fired") {
+      assert.isAtLeast(now - (violatedSince ?? Infinity), 60_000)
+      assert.isAtLeast(now - resolvedAt, 120_000)
+    } else resolvedAt = now
+  }
+})
