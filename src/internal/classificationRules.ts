@@ -1,17 +1,26 @@
-/** The built-in rules of classification: data first, in order of strength. */
-import type { Delivered, ReasonTag, Severity, VerdictOverrides } from "../ProviderError.ts"
+/**
+ * The built-in rules, in groups from the strongest evidence to the weakest. Within a group the deepest error is asked
+ * first, and it the rules in their order: so the deepest specific fact wins over the outer wrapper, and a code or a status
+ * anywhere wins over words anywhere.
+ */
+import {
+  apiCodes,
+  clientCodes,
+  codeFamilies,
+  type Decision,
+  genericCodes,
+  grpcNames,
+  meanings,
+  normalize,
+  shortCodes,
+  statuses,
+  tags,
+  wrappers
+} from "./classificationTables.ts"
+import { driverText, isFinal, sqlState, statusInText, wordText } from "./classificationTexts.ts"
 import type { Evidence } from "./failureEvidence.ts"
 
-/** What a rule says. */
-export interface Decision {
-  readonly tag: ReasonTag
-  /** The rule's name, and the fact it went by. */
-  readonly rule: string
-  readonly detail?: string | undefined
-  readonly delivered?: Delivered | undefined
-  readonly overrides?: VerdictOverrides | undefined
-  readonly severity?: Severity | undefined
-}
+export type { Decision }
 
 /** Where the failure arose. */
 export interface Context {
@@ -25,79 +34,274 @@ export interface Rule {
   readonly name: string
   /** The evidence it reads. */
   readonly reads: ReadonlyArray<keyof Evidence>
+  /** Asked with each error of the failure, the deepest first. Must not throw. */
   readonly decide: (evidence: Evidence, context: Context) => Decision | undefined
 }
 
-type Meaning = Omit<Decision, "rule">
+const by = (meaning: Omit<Decision, "rule">, rule: string): Decision => ({ ...meaning, rule })
 
-const network = (delivered: Delivered): Meaning => ({ tag: "NetworkError", delivered })
-const timeout = (delivered: Delivered): Meaning => ({ tag: "TimeoutError", delivered })
-
-const table = (name: string, rows: ReadonlyArray<readonly [Meaning, string]>): Map<string, Decision> =>
-  new Map(
-    rows.flatMap(([meaning, codes]) =>
-      codes.split(" ").map((code) => [code, { ...meaning, rule: `${name}:${code}` }] as const)
-    )
-  )
-
-const nodeCodes = table("node-code", [
-  [network("no"), "ECONNREFUSED EAI_AGAIN ENOTFOUND ENETUNREACH EHOSTUNREACH"],
-  [network("unknown"), "ECONNRESET EPIPE UND_ERR_SOCKET"],
-  [timeout("no"), "UND_ERR_CONNECT_TIMEOUT"],
-  [timeout("unknown"), "ETIMEDOUT UND_ERR_HEADERS_TIMEOUT UND_ERR_BODY_TIMEOUT"]
-])
-
-const byStatus = (status: number): ReasonTag | undefined => {
-  switch (status) {
-    case 401:
-      return "AuthenticationError"
-    case 402:
-      return "ConfigurationError"
-    case 403:
-      return "AuthorizationError"
-    case 404:
-      return "NotFoundError"
-    case 408:
-      return "TimeoutError"
-    case 413:
-    case 422:
-      return "ValidationError"
-    case 429:
-      return "RateLimitError"
-    case 500:
-      return "TemporaryFailureError"
+// The same codes come again and again; a bounded memo saves their analysis.
+const memo = <A>(analyse: (code: string) => A): (code: string) => A => {
+  const known = new Map<string, A>()
+  return (code) => {
+    const hit = known.get(code)
+    if (hit !== undefined || known.has(code)) return hit as A
+    const result = analyse(code)
+    if (code.length <= 64) {
+      if (known.size >= 1_000) known.clear()
+      known.set(code, result)
+    }
+    return result
   }
-  if (status >= 400 && status < 500) return "InvalidRequestError"
-  if (status > 500) return "ServiceUnavailableError"
+}
+
+const codeDecision = memo((code): Decision | undefined =>
+  clientCodes.get(code) ?? tlsCode(code) ?? sqlState(code) ?? apiCodes.get(normalize(code))
+)
+
+const weakCodeDecision = memo((code): Decision | undefined => {
+  const normal = normalize(code)
+  return genericCodes.get(normal) ?? shortCodes.get(normal)
+})
+
+const nameDecision = memo((name): Decision | undefined => apiCodes.get(normalize(name)) ?? clientCodes.get(name))
+const weakNameDecision = memo((name): Decision | undefined => genericCodes.get(normalize(name)))
+const familyDecision = memo((code): Decision | undefined => {
+  const normal = normalize(code)
+  return codeFamilies.find(([pattern]) => pattern.test(normal))?.[1]
+})
+
+/** OpenSSL's codes. */
+const tlsCode = (code: string): Decision | undefined =>
+  /^(?:ERR_SSL_|ERR_TLS_|CERT_|UNABLE_TO_(?:GET|VERIFY|DECRYPT|DECODE)_|ERR_OSSL_)/.test(code)
+    ? by(meanings.tls, `code:${code}`)
+    : undefined
+
+const firstOf = (evidence: Evidence, decide: (code: string) => Decision | undefined): Decision | undefined => {
+  const { code, codes } = evidence
+  let found = code === "" ? undefined : decide(code)
+  for (let i = 0; i < codes.length; i++) {
+    if (found !== undefined && isFinal(found)) break
+    const other = decide(codes[i] ?? "")
+    if (other !== undefined && (found === undefined || isFinal(other))) found = other
+  }
+  return found
+}
+
+/** Text that quotes somebody's query says nothing of the failure. */
+const quotesQuery = (evidence: Evidence): boolean => evidence.text.startsWith("failed query:")
+
+const saidBy = (evidence: Evidence): Decision | undefined =>
+  evidence.text === "" || quotesQuery(evidence) ? undefined : driverText(evidence.text)
+
+/** A rate that is really an exhausted credit, or a request that no waiting makes smaller. */
+const refineRate = (decision: Decision, evidence: Evidence): Decision => {
+  const said = saidBy(evidence)
+  return said !== undefined && (said.detail === "QuotaExhausted" || said.detail === "InputTooLarge")
+    ? said.detail === "InputTooLarge" ? by(meanings.invalid("InputTooLarge"), said.rule) : said
+    : decision
+}
+
+const onStatus = (evidence: Evidence): Decision | undefined => {
+  const { status } = evidence
+  if (status < 300) return undefined
+  const plain = statuses.get(status) ?? statusClass(status)
+  if (plain === undefined) return undefined
+  if (status === 429) return refineRate(plain, evidence)
+  if (status === 400 || status === 403 || status === 404 || status === 409 || status >= 500) {
+    const said = saidBy(evidence)
+    if (said !== undefined && saysMore(status, said, evidence)) return said
+  }
+  return plain
+}
+
+/** Whether a phrase says more than the status beside it. */
+const saysMore = (status: number, said: Decision, { text }: Evidence): boolean => {
+  switch (status) {
+    case 400:
+      return said.detail === "QuotaExhausted" || said.tag === "ValidationError" || said.tag === "AuthenticationError" ||
+        said.tag === "AuthorizationError"
+    case 403:
+      return said.detail === "QuotaExhausted" || (said.tag === "RateLimitError" && /rate|too many/.test(text))
+    case 404:
+      return said.detail === "ModelMissing" || said.detail === "MigrationMissing"
+    case 409:
+      return said.detail === "Locked" || said.detail === "Duplicate"
+    default:
+      return isFinal(said)
+  }
+}
+
+const statusClass = (status: number): Decision | undefined => {
+  const rule = `http-status:${status}`
+  if (status >= 500 && status < 600) return by(meanings.unavailable(), rule)
+  if (status >= 400 && status < 500) return by(meanings.invalid(), rule)
   return undefined
 }
 
-/** From the strongest evidence to the weakest. */
-export const builtIn: ReadonlyArray<ReadonlyArray<Rule>> = [
-  [
-    { name: "node-code", reads: ["code"], decide: ({ code }) => nodeCodes.get(code) },
-    {
-      name: "http-status",
-      reads: ["status"],
-      decide: ({ status }) => {
-        const tag = byStatus(status)
-        return tag === undefined ? undefined : { tag, rule: `http-status:${status}` }
-      }
-    },
-    {
-      name: "name",
-      reads: ["name", "className"],
-      decide: ({ className, name }) =>
-        name === "TimeoutError" || className === "APIConnectionTimeoutError"
-          ? { tag: "TimeoutError", rule: `name:${name}` }
-          : name === "AbortError" || className === "APIUserAbortError"
-          ? {
-            tag: "UnknownError",
-            detail: "Cancelled",
-            rule: "name:AbortError",
-            overrides: { breaker: "Ignored", fallback: "Stop" }
-          }
-          : undefined
+/** SQLSTATEs that mean several things: the text tells which. */
+const onSqlState = (evidence: Evidence, decision: Decision): Decision => {
+  const { code, text } = evidence
+  switch (code) {
+    // pgvector's wrong dimension.
+    case "22000":
+      return text.includes("dimension") ? by(meanings.validation("DimensionMismatch"), "sqlstate:22000") : decision
+    case "0A000":
+      return text.includes("cached plan")
+        ? by({ tag: "TemporaryFailureError", detail: "StatementGone" }, "sqlstate:0A000")
+        : decision
+    case "54000":
+      return text.includes("index") ? by(meanings.configuration(), "sqlstate:54000") : decision
+    // PgBouncer says everything so; PostgreSQL itself means a client's mistake.
+    case "08P01":
+      return saidBy(evidence) ?? by(meanings.invalid(), "sqlstate:08P01")
+    // Neon's proxy says everything at connect so; elsewhere it is an internal error.
+    case "XX000":
+      return saidBy(evidence) ?? decision
+    case "28000":
+      return /not allowed|not permitted/.test(text) ? by(meanings.authorization, "sqlstate:28000") : decision
+  }
+  return decision
+}
+
+const isSqlState = (decision: Decision): boolean => decision.rule.startsWith("sqlstate")
+
+const ownReason = (evidence: Evidence): Decision | undefined => {
+  const { tag } = evidence
+  return tag === "" ? undefined : tags.get(tag)
+}
+
+const grpc = (number: number | undefined): Decision | undefined => {
+  const name = number === undefined ? undefined : grpcNames[number]
+  return name === undefined ? undefined : weakCodeDecision(name)
+}
+
+const ruleOf = (name: string, reads: ReadonlyArray<keyof Evidence>, decide: Rule["decide"]): Rule => ({
+  name,
+  reads,
+  decide
+})
+
+/** Facts that stand by themselves. */
+const specific: ReadonlyArray<Rule> = [
+  ruleOf("tag", ["tag"], ownReason),
+  ruleOf("code", ["code", "codes", "text"], (evidence) => {
+    if (evidence.code === "" && evidence.codes.length === 0) return undefined
+    const decision = firstOf(evidence, codeDecision)
+    if (decision === undefined) return undefined
+    if (decision.tag === "RateLimitError") return refineRate(decision, evidence)
+    // axios says so of its own timeouts.
+    if (evidence.code === "ECONNABORTED" && evidence.text.includes("timeout")) {
+      return by(meanings.timeout("unknown"), decision.rule)
     }
-  ]
+    if (evidence.operation === "connect" && decision.tag === "TimeoutError") return { ...decision, delivered: "no" }
+    return isSqlState(decision) ? onSqlState(evidence, decision) : decision
+  }),
+  ruleOf("name", ["name", "className"], ({ className, name }) => nameDecision(name) ?? nameDecision(className)),
+  ruleOf("http-status", ["status", "text"], onStatus),
+  ruleOf(
+    "grpc-status",
+    ["number", "details"],
+    ({ className, details, name, number }) =>
+      details !== "" || name === "ConnectError" || className === "ConnectError" ? grpc(number) : undefined
+  ),
+  ruleOf("generic-code", ["code", "codes", "text"], (evidence) => {
+    if (evidence.code === "" && evidence.codes.length === 0) return undefined
+    const decision = firstOf(evidence, weakCodeDecision)
+    if (decision === undefined) return undefined
+    if (decision.tag === "RateLimitError") return refineRate(decision, evidence)
+    if (isFinal(decision)) return decision
+    const said = saidBy(evidence)
+    return said !== undefined && isFinal(said) ? said : decision
+  }),
+  ruleOf(
+    "status-code",
+    ["number"],
+    ({ number, name }) =>
+      number !== undefined && number >= 400 && number < 600
+        ? statuses.get(number) ?? statusClass(number)
+        : name === ""
+        ? undefined
+        : undefined
+  ),
+  ruleOf(
+    "generic-name",
+    ["name", "className"],
+    ({ className, name }) => weakNameDecision(name) ?? weakNameDecision(className)
+  )
 ]
+
+/** Messages of drivers, proxies and providers. */
+const phrases: ReadonlyArray<Rule> = [
+  ruleOf("text", ["text"], (evidence) => saidBy(evidence))
+]
+
+const jsErrors = new Set([
+  "TypeError",
+  "ReferenceError",
+  "RangeError",
+  "EvalError",
+  "URIError",
+  "SyntaxError",
+  "AssertionError"
+])
+
+const networkTypeErrors = /^(?:fetch failed|terminated)$/
+
+/** What names say. */
+const names: ReadonlyArray<Rule> = [
+  ruleOf("abort", ["name", "text"], ({ className, name, text }) =>
+    name === "AbortError" || className === "AbortError"
+      ? text.includes("timeout") || text.includes("timed out")
+        ? by(meanings.timeout("unknown"), "name:AbortError")
+        : by(meanings.cancelled, "name:AbortError")
+      : undefined),
+  ruleOf(
+    "program",
+    ["name", "message"],
+    ({ message, name }) =>
+      jsErrors.has(name) && !networkTypeErrors.test(message) && message !== ""
+        ? by(meanings.defect, `name:${name}`)
+        : undefined
+  ),
+  ruleOf("code-family", ["code", "codes"], (evidence) => firstOf(evidence, familyDecision)),
+  ruleOf("name-family", ["name", "className"], ({ className, name }) => {
+    if (wrappers.has(name) || wrappers.has(className)) return undefined
+    return familyDecision(name) ?? familyDecision(className)
+  })
+]
+
+/** General words, and a status stated in the text. */
+const words: ReadonlyArray<Rule> = [
+  ruleOf("status-in-text", ["text"], (evidence) => {
+    if (evidence.text === "" || quotesQuery(evidence)) return undefined
+    const status = statusInText(evidence.text)
+    const decision = status === 0 ? undefined : statuses.get(status) ?? statusClass(status)
+    return decision === undefined ? undefined : { ...decision, rule: `status-in-text:${status}` }
+  }),
+  ruleOf(
+    "words",
+    ["text"],
+    (evidence) => evidence.text === "" || quotesQuery(evidence) ? undefined : wordText(evidence.text)
+  ),
+  ruleOf(
+    "html",
+    ["text"],
+    ({ text }) =>
+      text.startsWith("<!doctype") || text.startsWith("<html") ? by(meanings.invalidResponse, "html") : undefined
+  )
+]
+
+/** Wrappers that say no more than that something between here and there broke. */
+const outer: ReadonlyArray<Rule> = [
+  ruleOf(
+    "wrapper",
+    ["tag", "name", "className", "code", "message"],
+    ({ className, code, message, name, tag }) =>
+      wrappers.get(tag) ?? wrappers.get(name) ?? wrappers.get(className) ?? wrappers.get(code) ??
+        (message === "fetch failed" ? wrappers.get("FetchError") : undefined)
+  )
+]
+
+/** From the strongest evidence to the weakest. */
+export const builtIn: ReadonlyArray<ReadonlyArray<Rule>> = [specific, phrases, names, words, outer]

@@ -40,6 +40,8 @@ export class Evidence {
   readonly status: number
   /** Other codes than `code`, of the error and of its response's body: `type`, `reason`, `sqlState` and the like. */
   readonly codes: ReadonlyArray<string>
+  /** gRPC's own words. */
+  readonly details: string
   /** What a client was doing: a system call such as `connect`, or `connect`, `query`, `commit` of a database client. */
   readonly operation: string
   /** The response's headers as the client keeps them: a plain object, `Headers`, a `Map`, or pairs. */
@@ -60,6 +62,7 @@ export class Evidence {
     this.status = statusOf(facts.status) || statusOf(facts.statusCode) ||
       (answer === undefined ? 0 : statusOf(answer.status) || statusOf(answer.statusCode)) ||
       otherStatus(facts)
+    this.details = text(facts.details)
     this.operation = text(facts.operation) || text(facts.syscall)
     this.headers = facts.headers ?? answer?.headers ?? facts.responseHeaders
     const found: Found = { codes: none, body: "" }
@@ -266,7 +269,8 @@ const keys = [
   "httpStatusCode",
   "status_code",
   "http_status",
-  "errors"
+  "errors",
+  "details"
 ]
 
 /** What can be read of an object some of whose getters throw. Objects that hold facts of their own are copied too. */
