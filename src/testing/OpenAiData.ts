@@ -3,7 +3,8 @@
  * No network here; the shapes, limits, orders and errors are those of the API's description of 2026-08-21.
  */
 import { Option, Result, Schema } from "effect"
-import { tokens } from "../internal/words.ts"
+import { LexicalIndex } from "../internal/bm25.ts"
+import { parse } from "../internal/lexicalQuery.ts"
 import { encode } from "../vectorstore/OpenAiDocument.ts"
 import type { Document } from "../vectorstore/VectorStore.ts"
 
@@ -71,18 +72,15 @@ interface Attached {
 interface Chunk {
   readonly attached: Attached
   readonly text: string
-  readonly length: number
 }
 
 interface Store {
   readonly id: string
   readonly createdAt: number
   readonly files: Map<string, Attached>
-  /** For each term the chunks that hold it and how often. */
-  readonly postings: Map<string, Map<Chunk, number>>
-  readonly chunks: Map<Attached, ReadonlyArray<Chunk>>
-  totalLength: number
-  chunkCount: number
+  readonly index: LexicalIndex
+  /** Passages by their key in the index. */
+  readonly chunks: Map<string, Chunk>
   name: string
   metadata: Readonly<Record<string, string>> | null
   expiresAfter: { readonly anchor: "last_active_at"; readonly days: number } | null
@@ -197,12 +195,10 @@ const models: Readonly<Record<string, { readonly dimensions: number; readonly sh
 
 const textFile = /\.(txt|md|json|jsonl|html|css|js|ts|py|java|c|cpp|cs|go|php|rb|sh|tex|pdf|docx?|pptx)$/i
 
-// BM25 over chunks of 800 tokens that overlap by half, at about four characters to a token.
+// Chunks of 800 tokens that overlap by half, at about four characters to a token.
 const charactersPerToken = 4
 const chunkSize = 800 * charactersPerToken
 const chunkStep = 400 * charactersPerToken
-const k1 = 0.9
-const b = 0.4
 
 const estimateTokens = (text: string): number => Math.ceil(text.length / charactersPerToken)
 
@@ -373,36 +369,26 @@ export const make = (options: Options) => {
         () => missing(`No file found with id '${fileId}' in vector store '${storeId}'.`, "file_id")
       ))
 
+  const chunksOf = ({ file: { id, text } }: Attached): ReadonlyArray<readonly [key: string, text: string]> => {
+    const starts = Array.from(
+      { length: Math.max(1, Math.ceil((text.length - chunkStep) / chunkStep)) },
+      (_, i) => i * chunkStep
+    )
+    return starts.map((start) => [`${id}#${start}`, text.slice(start, start + chunkSize)])
+  }
+
   const unindex = (store: Store, attached: Attached): void => {
-    for (const chunk of store.chunks.get(attached) ?? []) {
-      store.totalLength -= chunk.length
-      store.chunkCount--
-      for (const { term } of tokens(chunk.text)) {
-        const posting = store.postings.get(term)
-        posting?.delete(chunk)
-        if (posting?.size === 0) store.postings.delete(term)
-      }
+    for (const [key] of chunksOf(attached)) {
+      store.index.delete(key)
+      store.chunks.delete(key)
     }
-    store.chunks.delete(attached)
   }
 
   const index = (store: Store, attached: Attached): void => {
-    const { text } = attached.file
-    const chunks: Array<Chunk> = []
-    for (let start = 0; start === 0 || start + chunkStep < text.length; start += chunkStep) {
-      const part = text.slice(start, start + chunkSize)
-      const terms = tokens(part)
-      const chunk: Chunk = { attached, text: part, length: terms.length }
-      chunks.push(chunk)
-      store.totalLength += chunk.length
-      store.chunkCount++
-      for (const { term } of terms) {
-        let posting = store.postings.get(term)
-        if (posting === undefined) store.postings.set(term, posting = new Map())
-        posting.set(chunk, (posting.get(chunk) ?? 0) + 1)
-      }
+    for (const [key, text] of chunksOf(attached)) {
+      store.index.set(key, undefined, text)
+      store.chunks.set(key, { attached, text })
     }
-    store.chunks.set(attached, chunks)
   }
 
   const detach = (store: Store, attached: Attached): void => {
@@ -446,10 +432,8 @@ export const make = (options: Options) => {
       id,
       createdAt: now,
       files: new Map(),
-      postings: new Map(),
+      index: new LexicalIndex(),
       chunks: new Map(),
-      totalLength: 0,
-      chunkCount: 0,
       name,
       metadata: {},
       expiresAfter: null,
@@ -465,25 +449,26 @@ export const make = (options: Options) => {
     return file
   }
 
-  const rank = (store: Store, query: string, now: number, filter: ApiFilter | undefined) => {
-    const scores = new Map<Chunk, number>()
-    const average = store.totalLength / Math.max(1, store.chunkCount)
-    for (const term of new Set(tokens(query).map((it) => it.term))) {
-      const posting = store.postings.get(term)
-      if (posting === undefined) continue
-      const idf = Math.log(1 + (store.chunkCount - posting.size + 0.5) / (posting.size + 0.5))
-      for (const [chunk, tf] of posting) {
-        const part = (idf * tf) / (tf + k1 * (1 - b + (b * chunk.length) / average))
-        scores.set(chunk, (scores.get(chunk) ?? 0) + part)
-      }
+  const rank = (store: Store, query: string, now: number, filter: ApiFilter | undefined, limit: number) => {
+    const keep = (key: string): boolean => {
+      const chunk = store.chunks.get(key)
+      return chunk !== undefined && statusOf(chunk.attached, now) === "completed" &&
+        (filter === undefined || matches(filter, chunk.attached.attributes))
     }
-    return Array.from(scores)
-      .filter(([{ attached }]) =>
-        statusOf(attached, now) === "completed" && (filter === undefined || matches(filter, attached.attributes))
-      )
+    // Quotes and minus signs mean nothing to a search by meaning.
+    const found = store.index.search({ ...parse(query), required: [], excluded: [] }, limit, keep)
+    const keys = new Set(found.map(({ id }) => id))
+    // A search by meaning finds something near, however far: the list is as long as it can be.
+    for (const key of store.chunks.keys()) {
+      if (keys.size >= limit) break
+      if (keep(key)) keys.add(key)
+    }
+    const scores = new Map(found.map(({ id, score }) => [id, score]))
+    return Array.from(keys, (key) => {
+      const score = scores.get(key) ?? 0
       // The API's scores are 0 to 1.
-      .map(([chunk, score]) => ({ chunk, score: score / (score + 8) }))
-      .sort((x, y) => y.score - x.score)
+      return { chunk: store.chunks.get(key), score: score / (score + 8) }
+    })
   }
 
   return {
@@ -569,19 +554,19 @@ export const make = (options: Options) => {
         const queries = typeof input.query === "string" ? [input.query] : input.query
         const threshold = input.ranking_options?.score_threshold ?? 0
         store.lastActiveAt = now
-        const hits = rank(store, queries.join(" "), now, input.filters)
-          .filter(({ score }) => score >= threshold)
-          .slice(0, input.max_num_results ?? 10)
+        const hits = rank(store, queries.join(" "), now, input.filters, input.max_num_results ?? 10)
         return {
           object: "vector_store.search_results.page",
           search_query: queries,
-          data: hits.map(({ chunk, score }) => ({
-            file_id: chunk.attached.file.id,
-            filename: chunk.attached.file.filename,
-            score,
-            attributes: chunk.attached.attributes,
-            content: [{ type: "text", text: chunk.text }]
-          })),
+          data: hits.flatMap(({ chunk, score }) =>
+            chunk === undefined || score < threshold ? [] : [{
+              file_id: chunk.attached.file.id,
+              filename: chunk.attached.file.filename,
+              score,
+              attributes: chunk.attached.attributes,
+              content: [{ type: "text", text: chunk.text }]
+            }]
+          ),
           has_more: false,
           next_page: null
         }
@@ -616,11 +601,8 @@ export const make = (options: Options) => {
         return { id: attached.file.id, object: "vector_store.file.deleted", deleted: true }
       }),
     attachedContent: ({ ids }: Call): Answer =>
-      Result.map(attachedOf(ids[0], ids[1]), ({ attributes, file }) => ({
+      Result.map(attachedOf(ids[0], ids[1]), ({ file }) => ({
         object: "vector_store.file_content.page",
-        file_id: file.id,
-        filename: file.filename,
-        attributes,
         data: [{ type: "text", text: file.text }],
         has_more: false,
         next_page: null

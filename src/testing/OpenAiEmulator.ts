@@ -14,7 +14,20 @@
  * `{ vectorStore, documents }` loads documents at once; `POST /_control/outage` with `{ millis }` closes the port and
  * every connection for that long; `GET /_control/requests` counts requests by route, `DELETE` starts again.
  */
-import { Clock, Context, Duration, Effect, FiberSet, Layer, Redacted, Result, Schema, Scope, Semaphore } from "effect"
+import {
+  Cause,
+  Clock,
+  Context,
+  Duration,
+  Effect,
+  FiberSet,
+  Layer,
+  Redacted,
+  Result,
+  Schema,
+  Scope,
+  Semaphore
+} from "effect"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import { tokens } from "../internal/words.ts"
@@ -445,7 +458,16 @@ export const make: (options?: Options) => Effect.Effect<Emulator, ListenFailed, 
     )
     const listen = Effect.callback<void, ListenFailed>((resume) => {
       const opening = createServer((request, response) => {
-        const fiber = run(handle(request, response))
+        const fiber = run(
+          handle(request, response).pipe(
+            // A mistake of the emulator's own is answered, not left to hang.
+            Effect.catchCause((cause) =>
+              Cause.hasInterruptsOnly(cause) || response.headersSent
+                ? Effect.failCause(cause)
+                : send(response, json(500, { error: { message: Cause.pretty(cause), type: "emulator_error" } }))
+            )
+          )
+        )
         response.on("close", () => fiber.interruptUnsafe())
       })
       opening.on("connection", (socket) => {

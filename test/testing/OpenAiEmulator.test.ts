@@ -132,7 +132,7 @@ it.live("documents given at the start are searched, filtered and embedded for re
     const emulator = yield* OpenAiEmulator.make({ documents })
     const client = clientOf(emulator)
     const found = yield* Effect.promise(() => client.vectorStores.search(emulator.vectorStore, { query: "adult mice" }))
-    assert.deepStrictEqual(found.data.map((it) => it.attributes?.["doc_id"]), ["b"])
+    assert.deepStrictEqual(found.data.map((it) => it.attributes?.["doc_id"]), ["b", "a"])
     const ne = yield* Effect.promise(() =>
       client.vectorStores.search(emulator.vectorStore, {
         query: "bone muscle",
