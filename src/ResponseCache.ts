@@ -424,7 +424,7 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
         const answer = served === undefined
           ? Effect.catchCause(ask(call), (cause) => {
             const error = Cause.findErrorOption(cause)
-            const old = Option.isSome(error) && !Cause.hasInterrupts(cause) && mayServeOld(error.value)
+            const old = Option.isSome(error) && mayServeOld(error.value)
               ? lastResort(call, nowOf(fiber), failuresOf(name, error.value))
               : undefined
             return old === undefined ? Effect.failCause(cause) : Effect.succeed(old)
