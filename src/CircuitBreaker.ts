@@ -12,7 +12,7 @@ import type { CircuitOpen } from "./internal/circuitOpen.ts"
 import { chance, type CircuitOptions, circuitSettings } from "./internal/circuitOptions.ts"
 import { CircuitRegistry } from "./internal/circuitRegistry.ts"
 import { type Classify, guard } from "./internal/circuitRun.ts"
-import type { TransitionReason } from "./internal/circuitState.ts"
+import { initial, type TransitionReason } from "./internal/circuitState.ts"
 import { checked, checks } from "./internal/options.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
 
@@ -129,6 +129,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
 
     const open = new Set<CircuitCore>()
     const shared = {
+      initial: initial(clock.currentTimeMillisUnsafe()),
       random: chance(seed),
       onTransition: (transition: CoreTransition) => {
         const { at, core, from, reason, to } = transition
@@ -184,7 +185,8 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
 
     return {
       name,
-      execute: (call) => (self) => guard(core, call?.key, call?.classify ?? judge, self),
+      execute: <A, E>(call?: CallOptions<A, E>) => <A1 extends A, E1 extends E, R>(self: Effect.Effect<A1, E1, R>) =>
+        guard<A1, E1, R>(core, call?.key, call?.classify ?? judge, self),
       peek: (key) => using(key, (core, now) => Duration.millis(core.peek(now))),
       state: (key) => using(key, stateName),
       status: (key) => using(key, statusOf),

@@ -5,14 +5,13 @@
  * Fields are mutable and one flat object holds them, because this is what every call touches: while a circuit is closed
  * an admission is one comparison and a success a handful of additions. What only troubled circuits need is in `Trouble`.
  */
-import { Duration, Exit, Ref } from "effect"
+import { Duration, Exit, MutableRef, Ref } from "effect"
 import type { BreakerVerdict } from "../ProviderError.ts"
 import { type CircuitOpen, sharedRefusal } from "./circuitOpen.ts"
 import {
   admittedShare,
   type CircuitRules,
   type Event,
-  initial,
   LATE,
   REFUSED,
   type State,
@@ -29,9 +28,13 @@ export { LATE, REFUSED, UNCOUNTED } from "./circuitState.ts"
 /** What the circuits of a breaker with the same settings share. */
 export interface CircuitSettings {
   readonly rules: CircuitRules
-  /** The window's buckets, and how long each is; 0 for a window of calls, whose bucket is one call. */
+  /** The window's buckets. */
   readonly windowSize: number
+  /** How long one is; in a window of calls, whose bucket is one call, what time is told in. */
   readonly bucketMillis: number
+  readonly ofCalls: boolean
+  /** What all circuits start from. */
+  readonly initial: State
   /** From 0 to 1; shortens open times. */
   readonly random: () => number
   /** A new state was entered; called once for each, after it stands. */
@@ -74,24 +77,29 @@ export class CircuitCore {
   era: number
   /** Failures since the last success. */
   consecutive = 0
-  /** When a call was last settled. */
-  usedAt: number
+  /** The bucket of time in which a call was last settled. */
+  private used: number
   private window: SlidingWindow
-  private readonly state: Ref.Ref<State>
+  /** Made by the first transition: most circuits never see one. */
+  private state: Ref.Ref<State> | undefined = undefined
   private trouble: Trouble | undefined = undefined
 
   constructor(settings: CircuitSettings, key: string, now: number) {
     this.key = key
     this.settings = settings
-    this.state = Ref.makeUnsafe<State>(initial(now))
     this.era = 0
-    this.usedAt = now
-    this.window = newWindow(settings, now)
+    this.used = bucketOf(settings, now)
+    this.window = newWindow(settings, this.used)
   }
 
   /** The state, written on transitions. */
   get current(): State {
-    return Ref.getUnsafe(this.state)
+    return this.state === undefined ? this.settings.initial : Ref.getUnsafe(this.state)
+  }
+
+  /** When a call was last settled, to within a bucket. */
+  get usedAt(): number {
+    return this.settings.initial.since + this.used * this.settings.bucketMillis
   }
 
   /** Calls refused, outcomes that came late, and how often the circuit opened. */
@@ -102,7 +110,7 @@ export class CircuitCore {
 
   /** What the window holds. */
   counts(now: number): { readonly total: number; readonly failures: number; readonly slow: number } {
-    if (this.settings.bucketMillis > 0) this.window.advance(this.tick(now))
+    if (!this.settings.ofCalls) this.window.advance(bucketOf(this.settings, now))
     const { failures, slow, total } = this.window
     return { total, failures, slow }
   }
@@ -131,8 +139,7 @@ export class CircuitCore {
     const { rules } = this.settings
     if (token === this.era && outcome === "Success" && latencyMillis < rules.slowCallMillis && openForMillis === 0) {
       this.consecutive = 0
-      this.usedAt = now
-      this.window.record(this.tick(now), 0, 0)
+      this.count(now, 0, 0)
     } else {
       this.settleSlowly(token, outcome, latencyMillis, now, openForMillis, weight)
     }
@@ -172,9 +179,12 @@ export class CircuitCore {
 
   /** Goes on under other settings. The window starts anew when its shape changes. */
   configure(settings: CircuitSettings, now: number): void {
-    const { bucketMillis, windowSize } = this.settings
+    const { bucketMillis, ofCalls, windowSize } = this.settings
     this.settings = settings
-    if (settings.bucketMillis !== bucketMillis || settings.windowSize !== windowSize) this.clear(now)
+    this.used = bucketOf(settings, now)
+    if (settings.bucketMillis !== bucketMillis || settings.windowSize !== windowSize || settings.ofCalls !== ofCalls) {
+      this.clear(now)
+    }
     this.era = this.nextEra(now)
   }
 
@@ -195,10 +205,10 @@ export class CircuitCore {
     return this.window.buckets()
   }
 
-  /** The number of the bucket that a call at `now` belongs to. */
-  private tick(now: number): number {
-    const { bucketMillis } = this.settings
-    return bucketMillis > 0 ? Math.floor(now / bucketMillis) : this.window.next
+  private count(now: number, failure: number, slow: number): void {
+    const bucket = bucketOf(this.settings, now)
+    this.used = bucket
+    this.window.record(this.settings.ofCalls ? this.window.next : bucket, failure, slow)
   }
 
   /** A dry run refuses nobody; an operator still does. */
@@ -232,29 +242,31 @@ export class CircuitCore {
     openForMillis: number,
     weight: number
   ): void {
+    if (token === UNCOUNTED) return
     const { rules } = this.settings
-    const before = this.current
+    const state = this.current
     const slow = outcome !== "Ignored" && latencyMillis >= rules.slowCallMillis
     let trip: ReturnType<typeof tripReason>
-    if (before._tag === "Closed" && token === before.generation) {
-      this.usedAt = now
+    let openFor = openForMillis
+    if (state._tag === "Closed" && token === state.generation) {
       if (outcome !== "Ignored") {
         const failed = outcome === "Failure"
         this.consecutive = failed ? this.consecutive + weight : 0
-        this.window.record(this.tick(now), failed ? weight : 0, slow ? 1 : 0)
-        if ((failed || slow) && (before.generation > 0 || now - before.since >= rules.warmUpMillis)) {
+        this.count(now, failed ? weight : 0, slow ? 1 : 0)
+        // Only a failure or a slow call may trip: no surprise when old successes leave the window.
+        if ((failed || slow) && (state.generation > 0 || now - state.since >= rules.warmUpMillis)) {
           trip = tripReason(this.window, this.consecutive, rules)
         }
+        if (rules.shedBelow > 0) this.era = this.nextEra(now)
       }
-      if ((trip !== undefined || openForMillis > 0) && this.settings.mayOpen?.(this) === false) {
+      if ((trip !== undefined || openFor > 0) && this.settings.mayOpen?.(this) === false) {
         trip = undefined
-        openForMillis = 0
+        openFor = 0
       }
-      if (rules.shedBelow > 0) this.era = this.nextEra(now)
+      if (trip === undefined && openFor === 0) return
     }
-    const probed = slow && before._tag === "HalfOpen" ? "Failure" : outcome
-    if (token === UNCOUNTED) return
-    if (this.step({ _tag: "Settle", token, outcome: probed, trip, openForMillis }, now) === LATE) {
+    const said = slow && state._tag === "HalfOpen" ? "Failure" : outcome
+    if (this.step({ _tag: "Settle", token, outcome: said, trip, openForMillis: openFor }, now) === LATE) {
       this.troubled().late++
     }
   }
@@ -268,8 +280,9 @@ export class CircuitCore {
 
   private enter(next: State, reason: TransitionReason, now: number): void {
     const before = this.current
-    // The Ref is written from within the circuit's own step: one synchronous change, no effect to run.
-    this.state.ref.current = next
+    // Written from within the circuit's own step: one synchronous change, no effect to run.
+    if (this.state === undefined) this.state = Ref.makeUnsafe(next)
+    else MutableRef.set(this.state.ref, next)
     if (next._tag === "Closed" && next.generation !== before.generation && reason !== "Restored") this.clear(now)
     this.era = this.nextEra(now)
     if (next._tag === before._tag || this.retired) return
@@ -279,7 +292,7 @@ export class CircuitCore {
 
   private clear(now: number): void {
     this.consecutive = 0
-    this.window = newWindow(this.settings, now)
+    this.window = newWindow(this.settings, bucketOf(this.settings, now))
     if (this.trouble !== undefined) this.trouble.credit = 1
   }
 
@@ -336,5 +349,9 @@ export class CircuitCore {
   }
 }
 
-const newWindow = ({ bucketMillis, windowSize }: CircuitSettings, now: number): SlidingWindow =>
-  new SlidingWindow(windowSize, bucketMillis > 0 ? Math.floor(now / bucketMillis) : 0)
+/** Counted from the breaker's start, a bucket's number stays a small integer, which costs no memory to keep. */
+const bucketOf = ({ bucketMillis, initial }: CircuitSettings, now: number): number =>
+  Math.floor((now - initial.since) / bucketMillis)
+
+const newWindow = ({ ofCalls, windowSize }: CircuitSettings, bucket: number): SlidingWindow =>
+  new SlidingWindow(windowSize, ofCalls ? 0 : bucket)

@@ -68,7 +68,7 @@ export interface CircuitOptions {
 /** The rules and the window that options ask for. */
 export const circuitSettings = (
   options: CircuitOptions,
-  shared: Pick<CircuitSettings, "random" | "onTransition" | "mayOpen">,
+  shared: Pick<CircuitSettings, "initial" | "random" | "onTransition" | "mayOpen">,
   prefix = ""
 ): CircuitSettings => {
   const check = checks("CircuitBreaker", prefix)
@@ -129,7 +129,8 @@ export const circuitSettings = (
     ...shared,
     rules,
     windowSize: calls === undefined ? buckets : check.int("monitorCalls", calls, 0, { min: 1, max: 1_000_000 }),
-    bucketMillis: calls === undefined ? windowMillis / buckets : 0
+    bucketMillis: calls === undefined ? windowMillis / buckets : 1_000,
+    ofCalls: calls !== undefined
   }
 }
 

@@ -1,7 +1,7 @@
 /** One call through a circuit: admission, the work, and the judgement of how it ended. */
-import { Cause, Clock, Duration, Effect, Exit, type Fiber } from "effect"
+import { Cause, Clock, type Context, Duration, Effect, Exit, type Fiber } from "effect"
 import { type BreakerVerdict, ProviderError } from "../ProviderError.ts"
-import { type CircuitCore, REFUSED } from "./circuitCore.ts"
+import { type CircuitCore, type CircuitSettings, REFUSED } from "./circuitCore.ts"
 import type { CircuitOpen } from "./circuitOpen.ts"
 
 /** What an exit says of the provider. */
@@ -78,7 +78,10 @@ class Guarded<A, E, R> {
   private readonly judge: Classify<A, E> | undefined
   private readonly self: Effect.Effect<A, E, R>
   private core: CircuitCore | undefined = undefined
-  private era = -1
+  /** What `framed` was built for; an era of -2 is nobody's. */
+  private era = -2
+  private settings: CircuitSettings | undefined = undefined
+  private context: Context.Context<never> | undefined = undefined
   private clock: Clock.Clock | undefined = undefined
   private framed: Effect.Effect<A, E, R> | undefined = undefined
 
@@ -95,27 +98,37 @@ class Guarded<A, E, R> {
   }
 
   run(fiber: Fiber.Fiber<unknown, unknown>): Effect.Effect<A, E | CircuitOpen, R> {
-    let core = this.core
-    if (core === undefined || core.era < 0) {
-      // A circuit that was forgotten never has an era again, so that this look-up finds its successor.
-      core = this.find(this.key)
-      if (core !== this.core) this.era = -1
-      this.core = core
+    const { core, framed } = this
+    return framed !== undefined && core !== undefined && core.era === this.era && core.settings === this.settings &&
+        fiber.context === this.context
+      ? framed
+      : this.prepare(fiber)
+  }
+
+  private prepare(fiber: Fiber.Fiber<unknown, unknown>): Effect.Effect<A, E | CircuitOpen, R> {
+    if (this.core === undefined || this.core.retired) this.core = this.find(this.key)
+    const { core } = this
+    // A look at the context costs a tenth of a look-up in it, and most runs share one.
+    if (this.clock === undefined || fiber.context !== this.context) {
+      this.context = fiber.context
+      const clock = fiber.getRef(Clock.Clock)
+      if (clock !== this.clock) this.era = -2
+      this.clock = clock
     }
-    const clock = fiber.getRef(Clock.Clock)
+    const { clock } = this
     if (core.era < 0) return this.closely(core, clock)
     if (core.settings.rules.slowCallMillis !== Infinity) {
       return this.frame(core, core.era, clock, clock.currentTimeMillisUnsafe())
     }
-    if (this.framed === undefined || core.era !== this.era || clock !== this.clock) {
+    if (this.framed === undefined || core.era !== this.era || core.settings !== this.settings) {
       this.era = core.era
-      this.clock = clock
+      this.settings = core.settings
       this.framed = this.frame(core, core.era, clock, undefined)
     }
     return this.framed
   }
 
-  /** The work in a closed circuit; `startedAt` only where latency matters. */
+  /** The work and its settlement; `startedAt` only where latency matters. */
   private frame(
     core: CircuitCore,
     token: number,
@@ -144,21 +157,17 @@ class Guarded<A, E, R> {
   private closely(core: CircuitCore, clock: Clock.Clock): Effect.Effect<A, E | CircuitOpen, R> {
     const now = clock.currentTimeMillisUnsafe()
     if (core.peek(now) > 0) return core.refused(now)
-    const { judge = classify, self } = this
     let token = REFUSED
-    let startedAt = 0
     // The frame stands before the slot is taken: between an admission and a frame installed after it, an interruption
-    // would lose the slot.
+    // would lose the slot. What was settled is not there to be released any more.
     return Effect.onExitPrimitive(
       Effect.suspend((): Effect.Effect<A, E | CircuitOpen, R> => {
-        startedAt = clock.currentTimeMillisUnsafe()
-        token = core.admit(startedAt)
-        return token === REFUSED ? core.refused(startedAt) : self
-      }),
-      (exit) => {
-        if (token === REFUSED) return undefined
         const now = clock.currentTimeMillisUnsafe()
-        settle(core, token, exit, judge, now - startedAt, now)
+        token = core.admit(now)
+        return token === REFUSED ? core.refused(now) : this.frame(core, token, clock, now)
+      }),
+      () => {
+        core.release(token, clock.currentTimeMillisUnsafe())
         return undefined
       }
     )
