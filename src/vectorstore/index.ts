@@ -1,0 +1,5 @@
+/** Vector stores: one contract, several providers. */
+export * as Embedder from "./Embedder.ts"
+export * as MemoryStore from "./MemoryStore.ts"
+export * as RankFusion from "./RankFusion.ts"
+export * as VectorStore from "./VectorStore.ts"

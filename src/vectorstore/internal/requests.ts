@@ -1,0 +1,130 @@
+/** What is refused before any provider is asked, in the same words by every store. */
+import { Effect, Exit, Option, Schema, Stream } from "effect"
+import { ProviderError, ValidationError } from "../../ProviderError.ts"
+import type { EmbeddingSpace } from "../Embedder.ts"
+import {
+  Document,
+  type DocumentId,
+  DocumentPatch,
+  Filter,
+  type ListRequest,
+  type Page,
+  type SearchRequest
+} from "../VectorStore.ts"
+
+export const longestQuery = 10_000
+export const mostHits = 100
+export const longestPage = 1_000
+
+/** The caller's fault: told before anything was sent. */
+export const refusal = (provider: string, operation: string, message: string, detail: string): ProviderError =>
+  new ProviderError({
+    provider,
+    operation,
+    reason: new ValidationError({ message, detail, rule: "vectorstore/request", delivered: "no" })
+  })
+
+const between = (value: number, least: number, most: number): boolean =>
+  Number.isInteger(value) && value >= least && value <= most
+
+// A NUL character or half a surrogate pair cannot be stored as UTF-8 text by every provider.
+const isPlainText = (text: string): boolean => !text.includes("\0") && text.isWellFormed()
+
+const texts = (value: unknown): ReadonlyArray<string> =>
+  typeof value === "string"
+    ? [value]
+    : typeof value === "object" && value !== null
+    ? [...Object.keys(value), ...Object.values(value).flatMap(texts)]
+    : []
+
+const problem = <A>(schema: Schema.Codec<A, unknown>) => {
+  const validate = Schema.decodeUnknownExit(Schema.toType(schema))
+  return (value: unknown): string | undefined => {
+    const exit = validate(value, { errors: "first" })
+    if (Exit.isFailure(exit)) {
+      const [failure] = exit.cause.reasons
+      const text = failure?._tag === "Fail" ? String(failure.error) : "it is malformed"
+      return text.slice(0, 500)
+    }
+    return texts(value).every(isPlainText) ? undefined : "a text holds a NUL character or half a surrogate pair"
+  }
+}
+const documentProblem = problem(Document)
+const patchProblem = problem(DocumentPatch)
+const filterProblem = problem(Filter)
+
+/** Fails with a `ValidationError` where a document could not be stored by every store. */
+export const checkDocument = (provider: string, operation: string, document: Document): ProviderError | undefined => {
+  const found = documentProblem(document)
+  return found === undefined ? undefined : refusal(provider, operation, `The document is refused: ${found}`, "Document")
+}
+
+export const checkPatch = (provider: string, patch: DocumentPatch): Effect.Effect<void, ProviderError> => {
+  const found = patchProblem(patch)
+  return found === undefined
+    ? Effect.void
+    : Effect.fail(refusal(provider, "update", `The change is refused: ${found}`, "Document"))
+}
+
+/** The limit to use. */
+export const checkSearch = (
+  provider: string,
+  request: SearchRequest,
+  space: EmbeddingSpace | undefined
+): Effect.Effect<number, ProviderError> => {
+  const refuse = (message: string, detail: string) => Effect.fail(refusal(provider, "search", message, detail))
+  const { filter, limit = 10, query, threshold, vector } = request
+  if (query.trim() === "") return refuse("The query is empty: give at least one word", "Query")
+  if (query.length > longestQuery) {
+    return refuse(`The query has ${query.length} characters: at most ${longestQuery} are searched for`, "Query")
+  }
+  if (!between(limit, 1, mostHits)) return refuse(`The limit is ${limit}: it must be 1 to ${mostHits}`, "Limit")
+  if (threshold !== undefined && Number.isNaN(threshold)) return refuse("The threshold is not a number", "Threshold")
+  if (filter !== undefined) {
+    const found = filterProblem(filter)
+    if (found !== undefined) return refuse(`The filter is refused: ${found}`, "Filter")
+  }
+  if (vector !== undefined) {
+    if (space === undefined || vector.space !== space.id) {
+      return refuse(
+        `The vector is of the space ${vector.space}; this store's is ${space?.id ?? "none"}`,
+        "ForeignSpace"
+      )
+    }
+    if (vector.values.length !== space.dimensions || !vector.values.every(Number.isFinite)) {
+      return refuse(`The vector must be ${space.dimensions} finite numbers`, "DimensionMismatch")
+    }
+  }
+  return Effect.succeed(limit)
+}
+
+/** The page's length. */
+export const checkList = (provider: string, { limit = 100 }: ListRequest): Effect.Effect<number, ProviderError> =>
+  between(limit, 1, longestPage)
+    ? Effect.succeed(limit)
+    : Effect.fail(refusal(provider, "list", `The limit is ${limit}: it must be 1 to ${longestPage}`, "Limit"))
+
+/** How many documents go in one part of a batch. */
+export const checkBatchSize = (provider: string, size: number): Effect.Effect<number, ProviderError> =>
+  between(size, 1, 100_000)
+    ? Effect.succeed(size)
+    : Effect.fail(
+      refusal(provider, "addMany", `The batch size is ${size}: it must be a whole number above 0`, "BatchSize")
+    )
+
+/** The text that stands for a document in an embedding. */
+export const embeddingText = (document: Pick<Document, "title" | "content">): string =>
+  document.title === undefined ? document.content : `${document.title}\n${document.content}`
+
+/** All pages of a list as one stream. */
+export const everyDocument = (
+  list: (request: ListRequest) => Effect.Effect<Page, ProviderError>
+): Stream.Stream<Document, ProviderError> =>
+  Stream.paginate<DocumentId | undefined, Document, ProviderError>(
+    undefined,
+    (after) =>
+      Effect.map(list({ after, limit: longestPage }), ({ documents, next }) => [
+        documents,
+        next === undefined ? Option.none() : Option.some(next)
+      ])
+  )
