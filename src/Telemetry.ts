@@ -77,6 +77,12 @@ export interface ServiceReading extends Totals {
   readonly operations: ReadonlyArray<OperationReading>
 }
 
+export interface ServiceLifetime extends Totals {
+  readonly service: string
+  /** Calls under way. */
+  readonly inFlight: number
+}
+
 /** Where calls went that their provider could not answer, since the start or the last reset. */
 export interface Flow {
   readonly service: string
@@ -119,6 +125,8 @@ export class Measurements extends Context.Service<Measurements, {
   /** When counting began, in epoch milliseconds. */
   readonly startedAt: number
   readonly read: (options?: ReadOptions) => Effect.Effect<Reading>
+  /** Every service since the start, whatever was reset: figures that only grow. */
+  readonly lifetime: Effect.Effect<ReadonlyArray<ServiceLifetime>>
   /** The last minutes of a service, oldest first, the current one last. At most 60. */
   readonly minutes: (service: string, count: number) => Effect.Effect<ReadonlyArray<Minute>>
   /** Starts the windows again, of all services or of those named. Counters for Prometheus go on. */
@@ -218,6 +226,18 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     }
   })
 
+  const lifetime = Effect.sync(() =>
+    [...services.keys()].sort().map((name): ServiceLifetime => {
+      const counts = series.emptyCounts()
+      let inFlight = 0
+      for (const { series } of services.get(name)!.operations.values()) {
+        series.addLifetime(counts)
+        inFlight += series.inFlight
+      }
+      return Object.assign({ service: name, inFlight }, totals(counts))
+    })
+  )
+
   const minutes = Effect.fnUntraced(function*(name: string, count: number): Effect.fn.Return<ReadonlyArray<Minute>> {
     const now = yield* Clock.currentTimeMillis
     const wanted = Math.max(1, Math.min(60, Math.floor(count)))
@@ -243,7 +263,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
 
   return {
     telemetry: { recorder } satisfies Telemetry,
-    measurements: Measurements.of({ startedAt, read, minutes, reset })
+    measurements: Measurements.of({ startedAt, read, lifetime, minutes, reset })
   }
 })
 

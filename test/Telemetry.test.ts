@@ -133,6 +133,10 @@ it.effect("scenario 66: resets the named service alone, and leaves the Prometheu
     assert.deepStrictEqual(services.map(({ service, total }) => [service, total]), [["neon", 0], ["openai", 1]])
     assert.strictEqual(window.from, 0)
     assert.strictEqual((yield* measurements.read({ services: ["neon"] })).window.from, 300_000)
+    assert.deepStrictEqual((yield* measurements.lifetime).map(({ service, total }) => [service, total]), [
+      ["neon", 1],
+      ["openai", 1]
+    ])
     const text = yield* PrometheusMetrics.format()
     assert.include(text, `ft_calls_total{service="neon",operation="search",outcome="success"} 1\n`)
   }).pipe(Effect.provide(layer())))
