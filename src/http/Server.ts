@@ -1,0 +1,91 @@
+/** The server of `holdfast serve`: the API, probes, Prometheus, the API reference, on Node. */
+import { NodeHttpServer } from "@effect/platform-node"
+import { ByteSize, Data, Deferred, Effect, Layer, type Redacted } from "effect"
+import { HttpIncomingMessage, HttpRouter, HttpServerError } from "effect/http"
+import { HttpApiBuilder, HttpApiMiddleware, HttpApiScalar } from "effect/http-api"
+import { PrometheusMetrics } from "effect/observability"
+import { createServer } from "node:http"
+import { Api } from "./Api.ts"
+import * as Boundary from "./Boundary.ts"
+import * as FaultTolerance from "./FaultToleranceHandlers.ts"
+import * as OperatorToken from "./OperatorToken.ts"
+import * as Probes from "./Probes.ts"
+import * as VectorStore from "./VectorStoreHandlers.ts"
+
+export interface Options {
+  /** Defaults to 127.0.0.1: nobody but this machine. */
+  readonly host?: string | undefined
+  /** Defaults to 3000. 0 takes a free one. */
+  readonly port?: number | undefined
+  /** What an operator must know. */
+  readonly token: Redacted.Redacted
+  /** The largest body taken, in bytes. Defaults to 1 MiB. */
+  readonly maxBody?: number | undefined
+}
+
+/** The address cannot be listened at; the message says what to do. */
+export class CannotListen extends Data.TaggedError("CannotListen")<{ readonly message: string }> {}
+
+/** All routes; needs the stores, health, telemetry and events. */
+export const routes = (options: Pick<Options, "token" | "maxBody">) =>
+  Layer.mergeAll(
+    HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pipe(
+      Layer.provide([
+        HttpApiBuilder.group(Api, "faultTolerance", (group) =>
+          Effect.map(FaultTolerance.handlers, (all) =>
+            group.handleAll(all))),
+        HttpApiBuilder.group(Api, "vectorStore", (group) =>
+          Effect.map(VectorStore.handlers, (all) =>
+            group.handleAll(all)))
+      ]),
+      Layer.provide(OperatorToken.layer(options.token)),
+      Layer.provide(HttpApiMiddleware.layerProblemDetails({ includeDetails: true }))
+    ),
+    Probes.layer,
+    PrometheusMetrics.layerHttp(),
+    HttpApiScalar.layer(Api, { scalar: { withDefaultFonts: false, hideTestRequestButton: true } })
+  ).pipe(
+    Layer.provide(Boundary.layer(Api, { routes: plainRoutes })),
+    Layer.provide(
+      Layer.succeed(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(options.maxBody ?? 1_048_576))
+    )
+  )
+
+const plainRoutes = [
+  ["GET", "/livez"],
+  ["GET", "/readyz"],
+  ["GET", "/startupz"],
+  ["GET", "/metrics"],
+  ["GET", "/docs"],
+  ["GET", "/openapi.json"]
+] as const
+
+/** Listens and serves. Gives the address as `HttpServer`. */
+export const layer = (options: Options) => {
+  const host = options.host ?? "127.0.0.1"
+  const port = options.port ?? 3_000
+  const node = NodeHttpServer.layer(createServer, { host, port, gracefulShutdownTimeout: "3 seconds" }).pipe(
+    Layer.catchTag("ServeError", (error) => Layer.unwrap(Effect.fail(cannotListen(error, host, port))))
+  )
+  return HttpRouter.serve(routes(options), { disableLogger: true, disableListenLog: true }).pipe(
+    Layer.provideMerge(node)
+  )
+}
+
+/** Tells streams and probes that the end has come, before the server waits for what is in flight. */
+export const drainFirst = Layer.effectDiscard(
+  Effect.flatMap(Probes.Draining, (draining) => Effect.addFinalizer(() => Deferred.succeed(draining, undefined)))
+)
+
+const cannotListen = (error: HttpServerError.ServeError, host: string, port: number): CannotListen => {
+  const code = typeof error.cause === "object" && error.cause !== null && "code" in error.cause ? error.cause.code : ""
+  const words: { readonly [code: string]: string } = {
+    EADDRINUSE: `Port ${port} is in use on ${host}. Stop what runs there, or choose another: --port ${
+      port + 1
+    } or HOLDFAST_PORT=${port + 1}.`,
+    EACCES: `Port ${port} needs more rights than this user has. Choose one above 1023: --port 3000.`,
+    EADDRNOTAVAIL: `This machine has no address ${host}. Leave --host away for 127.0.0.1, or use 0.0.0.0 for all.`,
+    ENOTFOUND: `The host ${host} is not known. Leave --host away for 127.0.0.1.`
+  }
+  return new CannotListen({ message: words[String(code)] ?? `Cannot listen on ${host}:${port} (${String(code)}).` })
+}
