@@ -1,10 +1,28 @@
 /**
- * Foreign failure to `ProviderError`, decided from evidence: the deepest specific fact wins over the outer wrapper, a
- * code or status wins over words.
+ * Makes a `ProviderError` of a foreign failure. The decision goes by evidence, and says which rule took it.
+ *
+ * **Details**
+ *
+ * Everything below the failure is read: `cause`, the members of an `AggregateError`, and what drivers call it otherwise.
+ * Evidence counts in this order; in each step the deepest error is asked first, so that the deepest specific fact wins
+ * over its wrappers, and among the members of a list what cannot be cured wins over what can:
+ *
+ * 1. `own-reason`: a reason of `ProviderError`, as it stands or out of a log
+ * 2. `tag` (Effect's errors, our refusals), `code` (Node, TLS, undici, drivers, SQLSTATE, APIs), `name` where it is an
+ *    API's code, `http-status` (with what the body adds), `grpc-status`, then codes and names that say no more than a status
+ * 3. `text`: phrases of drivers, proxies and providers, as whole words; codes within the text
+ * 4. `abort`, `program` (a bug of ours), and the words that an unknown code or name is made of
+ * 5. `status-in-text`, where digits stand as a status; then general words
+ * 6. `wrapper`: something between here and there broke
+ *
+ * Whatever says that no repetition can help (an exhausted credit in a 429, a wrong password in a 500) is looked for first.
  */
 import { Context, Duration, Layer } from "effect"
 import * as rules from "./internal/classificationRules.ts"
+import type { Decision } from "./internal/classificationTables.ts"
 import { type Chain, type Evidence, gather } from "./internal/failureEvidence.ts"
+import * as retryAfter from "./internal/retryAfter.ts"
+import { scrub } from "./internal/scrub.ts"
 import {
   type Category,
   type Delivered,
@@ -18,7 +36,8 @@ import {
   verdicts
 } from "./ProviderError.ts"
 
-export type { Decision, Rule } from "./internal/classificationRules.ts"
+export type { Rule } from "./internal/classificationRules.ts"
+export type { Decision } from "./internal/classificationTables.ts"
 export type { Evidence } from "./internal/failureEvidence.ts"
 
 /** Where a failure arose. */
@@ -27,7 +46,10 @@ export interface FailureContext {
   readonly operation: string
   /** Whether the work may be repeated. */
   readonly idempotent?: boolean | undefined
-  /** What the client was doing. In `connect` nothing was delivered; in `commit` the outcome is not known. */
+  /**
+   * What the client was doing: in `connect` nothing was delivered, in `commit` the outcome is not known. Read from the
+   * failure itself where that says so, as Effect's `SqlError` does.
+   */
   readonly phase?: "connect" | "query" | "commit" | undefined
   readonly correlationId?: string | undefined
   /** The time in epoch milliseconds: a `Retry-After` that is a date counts from here when the answer has no `Date`. */
@@ -40,25 +62,21 @@ export interface Classification {
   /** The specification's name, such as `RATE_LIMIT`. */
   readonly category: Category
   readonly verdicts: Verdicts
+  /** Whether this work may be repeated at the same provider; work of unknown kind counts as idempotent. */
+  readonly retryable: boolean
   readonly severity: Severity
-  /** How long the provider asked us to wait. */
-  readonly retryAfterMillis?: number | undefined
+  /** How long the provider asked us to wait: a floor, never a cap. */
+  readonly retryAfterMillis: number | undefined
   readonly delivered: Delivered
   /** The rule that decided, and the fact it went by: `http-status:503`. */
   readonly rule: string
-  /** Safe to show. */
+  /** Safe to show: scrubbed of what looks like a secret, at most 500 characters. */
   readonly message: string
-  readonly status?: number | undefined
-  readonly code?: string | undefined
-  readonly detail?: string | undefined
-  readonly overrides?: VerdictOverrides | undefined
-}
-
-export interface Options {
-  /** Asked before the built-in rules. */
-  readonly rules?: ReadonlyArray<rules.Rule> | undefined
-  /** Rules of single providers, by name, asked before `rules`. */
-  readonly providers?: { readonly [provider: string]: ReadonlyArray<rules.Rule> } | undefined
+  readonly status: number | undefined
+  readonly code: string | undefined
+  /** What kind within the category, such as `QuotaExhausted`. */
+  readonly detail: string | undefined
+  readonly overrides: VerdictOverrides | undefined
 }
 
 export interface Classifier {
@@ -68,66 +86,269 @@ export interface Classifier {
   readonly toError: (failure: unknown, context: FailureContext) => ProviderError
 }
 
-interface Finding {
-  readonly decision: rules.Decision
-  readonly evidence: Evidence
-  readonly strength: number
+export interface Options {
+  /** Asked before the built-in rules, in their order. A rule that throws has no say. */
+  readonly rules?: ReadonlyArray<rules.Rule> | undefined
+  /** Other classifiers for single providers, by the provider's name. */
+  readonly providers?: { readonly [provider: string]: Classifier } | undefined
 }
 
-const find = (
-  chain: Chain,
-  strengths: ReadonlyArray<ReadonlyArray<rules.Rule>>,
-  context: rules.Context
-): Finding | undefined => {
+/** The built-in rules, from the strongest evidence to the weakest. */
+export const builtInRules: ReadonlyArray<rules.Rule> = rules.builtIn.flat()
+
+/** What a {@link when} rule asks for. All that is given must hold; of a list, one. Text is compared without case. */
+export interface Condition {
+  readonly code?: string | ReadonlyArray<string> | undefined
+  readonly status?: number | ReadonlyArray<number> | undefined
+  readonly name?: string | ReadonlyArray<string> | undefined
+  readonly tag?: string | ReadonlyArray<string> | undefined
+  readonly text?: string | RegExp | undefined
+}
+
+/**
+ * A rule as data.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { Classifier } from "holdfast"
+ *
+ * const busy = Classifier.when("ledger-busy", { code: ["LEDGER_BUSY", "LEDGER_LOCKED"] }, { tag: "TemporaryFailureError" })
+ * const ours = Classifier.make({ rules: [busy] })
+ * ours.classify({ code: "LEDGER_BUSY" }).category // => "TEMPORARY_FAILURE"
+ * ```
+ */
+export const when = (name: string, condition: Condition, decision: Decision): rules.Rule => {
+  const { code, name: names, status, tag, text } = condition
+  const lower = typeof text === "string" ? text.toLowerCase() : text
+  const says = (evidence: Evidence): boolean =>
+    lower === undefined ||
+    (typeof lower === "string" ? evidence.text.includes(lower) : evidence.text.search(lower) >= 0)
+  return {
+    name,
+    reads: (["code", "status", "name", "tag", "text"] as const).filter((fact) => condition[fact] !== undefined),
+    decide: (evidence) =>
+      (code === undefined || isOneOf(code, evidence.code) || evidence.codes.some((other) => isOneOf(code, other))) &&
+        (status === undefined || isOneOf(status, evidence.status)) &&
+        (names === undefined || isOneOf(names, evidence.name) || isOneOf(names, evidence.className)) &&
+        (tag === undefined || isOneOf(tag, evidence.tag)) && says(evidence)
+        ? decision
+        : undefined
+  }
+}
+
+const isOneOf = <A extends string | number>(expected: A | ReadonlyArray<A>, actual: A): boolean =>
+  typeof expected === "object" ? expected.includes(actual) : expected === actual
+
+interface Finding {
+  readonly decision: Decision
+  readonly rule: rules.Rule
+  readonly evidence: Evidence
+  /** The group's place: 0 is the strongest. */
+  readonly group: number
+}
+
+type Groups = ReadonlyArray<ReadonlyArray<rules.Rule>>
+
+const find = (chain: Chain, groups: Groups, context: rules.Context): Finding | undefined => {
   let below: Finding | undefined
   for (const branch of chain.branches) {
-    const found = find(branch, strengths, context)
-    if (found !== undefined && (below === undefined || found.strength < below.strength)) below = found
+    const found = find(branch, groups, context)
+    if (found !== undefined && (below === undefined || beats(found, below))) below = found
   }
-  for (const [strength, group] of strengths.entries()) {
-    if (below?.strength === strength) return below
-    for (let i = chain.links.length - 1; i >= 0; i--) {
-      const evidence = chain.links[i]
+  const { links } = chain
+  for (let group = 0; group < groups.length; group++) {
+    if (below?.group === group) return below
+    const members = groups[group] ?? []
+    for (let i = links.length - 1; i >= 0; i--) {
+      const evidence = links[i]
       if (evidence === undefined) continue
-      for (const rule of group) {
-        const decision = rule.decide(evidence, context)
-        if (decision !== undefined) return { decision, evidence, strength }
+      for (let k = 0; k < members.length; k++) {
+        const rule = members[k]
+        const decision = rule?.decide(evidence, context)
+        if (rule !== undefined && decision !== undefined) return { decision, rule, evidence, group }
       }
     }
   }
   return below
 }
 
-/** A classifier with rules of your own in front of the built-in ones. */
-export const make = (options?: Options): Classifier => {
-  const strengths = options?.rules === undefined ? rules.builtIn : [options.rules, ...rules.builtIn]
+const beats = (a: Finding, b: Finding): boolean =>
+  a.group < b.group || (a.group === b.group && retries(a.decision) < retries(b.decision))
 
-  const classify = (failure: unknown, context: Partial<FailureContext> = {}): Classification => {
-    const own = context.provider === undefined ? undefined : options?.providers?.[context.provider]
-    const chain = gather(failure)
-    const found = find(chain, own === undefined ? strengths : [own, ...strengths], context)
-    const evidence = found?.evidence ?? chain.links[0]
-    const decision = found?.decision ?? { tag: "UnknownError" as const, rule: "none" }
-    const delivered = decision.delivered ?? "unknown"
-    const row = table[decision.tag]
-    return {
-      tag: decision.tag,
-      category: row.category,
-      verdicts: verdicts(decision.tag, delivered, decision.overrides),
-      severity: decision.severity ?? row.severity,
-      delivered,
-      rule: decision.rule,
-      message: evidence?.message ?? "",
-      status: evidence?.status || undefined,
-      code: evidence?.code || undefined,
-      detail: decision.detail,
-      overrides: decision.overrides
-    }
+const retries = ({ overrides, tag }: Decision): number => (overrides?.retry ?? table[tag].retry) === "Never" ? 0 : 1
+
+/** The message and the wait are worked out when they are asked for: most callers ask only for the verdicts. */
+class Result implements Classification {
+  readonly tag: ReasonTag
+  readonly delivered: Delivered
+  readonly overrides: VerdictOverrides | undefined
+  private readonly chain: Chain
+  private readonly found: Finding | undefined
+  private readonly context: Partial<FailureContext>
+  private shown: string | undefined
+  private wait: number | undefined | null
+
+  constructor(chain: Chain, found: Finding | undefined, context: Partial<FailureContext>) {
+    this.chain = chain
+    this.found = found
+    this.context = context
+    this.shown = undefined
+    this.wait = null
+    this.tag = found?.decision.tag ?? "UnknownError"
+    const phase = context.phase ?? phaseOf(chain)
+    this.delivered = deliveredOf(found, phase, this.tag)
+    this.overrides = overridesOf(found, chain, phase)
   }
 
-  const toError = (failure: unknown, context: FailureContext): ProviderError => {
+  get category(): Category {
+    return table[this.tag].category
+  }
+  get verdicts(): Verdicts {
+    return verdicts(this.tag, this.delivered, this.overrides)
+  }
+  get retryable(): boolean {
+    const { retry } = this.verdicts
+    return retry === "Always" || (retry === "IfIdempotent" && this.context.idempotent !== false)
+  }
+  get severity(): Severity {
+    return this.found?.decision.severity ?? table[this.tag].severity
+  }
+  get rule(): string {
+    return this.found === undefined ? "none" : this.found.decision.rule ?? this.found.rule.name
+  }
+  get detail(): string | undefined {
+    return this.found?.decision.detail
+  }
+  get status(): number | undefined {
+    return this.found?.evidence.status || first(this.chain, ({ status }) => status || undefined)
+  }
+  get code(): string | undefined {
+    if (this.found === undefined) return undefined
+    const { code, codes, number } = this.found.evidence
+    return code || codes[0] || (number === undefined ? undefined : String(number))
+  }
+  get message(): string {
+    return this.shown ??= scrub(
+      this.found?.evidence.message || first(this.chain, ({ message }) => message || undefined) || ""
+    )
+  }
+  get retryAfterMillis(): number | undefined {
+    if (this.wait === null) this.wait = waitOf(this.chain, this.tag, this.context.now)
+    return this.wait
+  }
+  toJSON(): Classification {
+    const {
+      category,
+      code,
+      delivered,
+      detail,
+      message,
+      overrides,
+      retryAfterMillis,
+      retryable,
+      rule,
+      severity,
+      status,
+      tag,
+      verdicts
+    } = this
+    return {
+      tag,
+      category,
+      verdicts,
+      retryable,
+      severity,
+      retryAfterMillis,
+      delivered,
+      rule,
+      message,
+      status,
+      code,
+      detail,
+      overrides
+    }
+  }
+}
+
+/** The outermost answer. */
+const first = <A>(chain: Chain, read: (evidence: Evidence) => A | undefined): A | undefined => {
+  for (const evidence of chain.links) {
+    const answer = read(evidence)
+    if (answer !== undefined) return answer
+  }
+  for (const branch of chain.branches) {
+    const answer = first(branch, read)
+    if (answer !== undefined) return answer
+  }
+  return undefined
+}
+
+const phaseOf = (chain: Chain): FailureContext["phase"] =>
+  first(chain, ({ operation }) => operation === "connect" || operation === "commit" ? operation : undefined)
+
+const deliveredOf = (found: Finding | undefined, phase: FailureContext["phase"], tag: ReasonTag): Delivered => {
+  if (found === undefined) return "unknown"
+  const { decision, evidence } = found
+  if (phase === "connect" && table[tag].retry !== "Never") return "no"
+  return decision.delivered ??
+    (evidence.status !== 0 || decision.rule?.startsWith("sqlstate") === true ? "yes" : "unknown")
+}
+
+const overridesOf = (
+  found: Finding | undefined,
+  chain: Chain,
+  phase: FailureContext["phase"]
+): VerdictOverrides | undefined => {
+  if (found === undefined) return undefined
+  const { overrides, tag } = found.decision
+  const { headers } = found.evidence
+  const headersFound = headers ?? first(chain, (evidence) => evidence.headers)
+  const should = headersFound === undefined ? undefined : retryAfter.header(headersFound, "x-should-retry")
+  if (should === "false") return { ...overrides, retry: "Never" }
+  if (should === "true" && table[tag].fallback === "Stop" && overrides?.retry === undefined) {
+    return { ...overrides, retry: "IfIdempotent" }
+  }
+  // What broke while a transaction was committed may have been committed.
+  if (
+    phase === "commit" && overrides === undefined && table[tag].breaker === "Failure" && table[tag].retry !== "Never"
+  ) {
+    return { retry: "IfIdempotent" }
+  }
+  return overrides
+}
+
+const waitOf = (chain: Chain, tag: ReasonTag, now: number | undefined): number | undefined => {
+  const limited = tag === "RateLimitError"
+  return first(
+    chain,
+    ({ headers }) => headers === undefined ? undefined : retryAfter.fromHeaders(headers, now, limited)
+  ) ??
+    first(chain, fieldWait) ??
+    (limited || tag === "ServiceUnavailableError"
+      ? first(chain, ({ text }) => text === "" ? undefined : retryAfter.fromText(text))
+      : undefined)
+}
+
+/** What the error or its response's body says of waiting. */
+const fieldWait = ({ hint, value }: Evidence): number | undefined =>
+  retryAfter.fromFields(hint) ?? retryAfter.fromFields(value)
+
+/** A classifier with rules of your own in front of the built-in ones. */
+export const make = (options?: Options): Classifier => {
+  const own = options?.rules?.map(guarded) ?? []
+  const groups = own.length === 0 ? rules.builtIn : [own, ...rules.builtIn]
+
+  const classify: Classifier["classify"] = (failure, context = {}) => {
+    const other = context.provider === undefined ? undefined : options?.providers?.[context.provider]
+    if (other !== undefined) return other.classify(failure, context)
+    const chain = gather(failure)
+    return new Result(chain, find(chain, groups, context), context)
+  }
+
+  const toError: Classifier["toError"] = (failure, context) => {
     if (failure instanceof ProviderError) return failure
-    const { code, delivered, detail, message, overrides, retryAfterMillis, rule, status, tag } = classify(
+    const { code, delivered, detail, message, overrides, retryAfterMillis, rule, severity, status, tag } = classify(
       failure,
       context
     )
@@ -136,10 +357,11 @@ export const make = (options?: Options): Classifier => {
       rule,
       delivered,
       ...(status === undefined ? undefined : { status }),
-      ...(code === undefined ? undefined : { code }),
+      ...(code === undefined ? undefined : { code: scrub(code) }),
       ...(retryAfterMillis === undefined ? undefined : { retryAfter: Duration.millis(retryAfterMillis) }),
       ...(detail === undefined ? undefined : { detail }),
-      ...(overrides === undefined ? undefined : { overrides })
+      ...(overrides === undefined ? undefined : { overrides }),
+      ...(severity === table[tag].severity ? undefined : { severity })
     })
     return new ProviderError({
       provider: context.provider,
@@ -152,9 +374,25 @@ export const make = (options?: Options): Classifier => {
   return { classify, toError }
 }
 
+/** A rule that may throw must not make classification throw. */
+const guarded = (rule: rules.Rule): rules.Rule => ({
+  ...rule,
+  decide: (evidence, context) => {
+    try {
+      return rule.decide(evidence, context)
+    } catch {
+      return undefined
+    }
+  }
+})
+
 const builtIn = make()
 
-export const { classify, toError } = builtIn
+/** By the built-in rules. */
+export const classify = builtIn.classify
+
+/** By the built-in rules. */
+export const toError = builtIn.toError
 
 /** The classifier in force; the built-in rules by default. */
 export const Classifier = Context.Reference<Classifier>("holdfast/Classifier", { defaultValue: () => builtIn })

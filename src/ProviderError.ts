@@ -33,14 +33,14 @@ export interface Verdicts {
   readonly openForMillis?: number | undefined
 }
 
-const VerdictOverrides = Schema.Struct({
+/** Verdicts that the evidence changes from the category's own. */
+export const VerdictOverrides = Schema.Struct({
   retry: Schema.optionalKey(RetryVerdict),
   fallback: Schema.optionalKey(FallbackVerdict),
   breaker: Schema.optionalKey(BreakerVerdict),
   openForMillis: Schema.optionalKey(Schema.Finite)
 })
 
-/** Verdicts that the evidence changes from the category's own. */
 export type VerdictOverrides = typeof VerdictOverrides.Type
 
 const evidence = {
@@ -57,6 +57,8 @@ const evidence = {
   retryAfter: Schema.optionalKey(Schema.DurationFromMillis),
   /** What kind within the category, such as `QuotaExhausted` or `DimensionMismatch`. */
   detail: Schema.optionalKey(Schema.String),
+  /** How bad it is, where that differs from the category's own. */
+  severity: Schema.optionalKey(Severity),
   overrides: Schema.optionalKey(VerdictOverrides)
 }
 
@@ -246,7 +248,7 @@ export class ProviderError extends Schema.TaggedError<ProviderError>()("Provider
     return table[this.reason._tag].category
   }
   get severity(): Severity {
-    return table[this.reason._tag].severity
+    return this.reason.severity ?? table[this.reason._tag].severity
   }
   /** The HTTP status this failure is told by. */
   get httpStatus(): number {

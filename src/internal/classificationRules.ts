@@ -3,6 +3,8 @@
  * first, and it the rules in their order: so the deepest specific fact wins over the outer wrapper, and a code or a status
  * anywhere wins over words anywhere.
  */
+import { Option, Schema } from "effect"
+import { Delivered, type ReasonTag, Severity, table, VerdictOverrides } from "../ProviderError.ts"
 import {
   apiCodes,
   clientCodes,
@@ -18,9 +20,7 @@ import {
   wrappers
 } from "./classificationTables.ts"
 import { driverText, isFinal, sqlState, statusInText, wordText } from "./classificationTexts.ts"
-import type { Evidence } from "./failureEvidence.ts"
-
-export type { Decision }
+import { type Evidence, isObject } from "./failureEvidence.ts"
 
 /** Where the failure arose. */
 export interface Context {
@@ -41,15 +41,15 @@ export interface Rule {
 const by = (meaning: Omit<Decision, "rule">, rule: string): Decision => ({ ...meaning, rule })
 
 // The same codes come again and again; a bounded memo saves their analysis.
-const memo = <A>(analyse: (code: string) => A): (code: string) => A => {
-  const known = new Map<string, A>()
+const memo = (analyse: (code: string) => Decision | undefined): (code: string) => Decision | undefined => {
+  const known = new Map<string, Decision | null>()
   return (code) => {
     const hit = known.get(code)
-    if (hit !== undefined || known.has(code)) return hit as A
+    if (hit !== undefined) return hit ?? undefined
     const result = analyse(code)
     if (code.length <= 64) {
       if (known.size >= 1_000) known.clear()
-      known.set(code, result)
+      known.set(code, result ?? null)
     }
     return result
   }
@@ -98,7 +98,7 @@ const saidBy = (evidence: Evidence): Decision | undefined =>
 const refineRate = (decision: Decision, evidence: Evidence): Decision => {
   const said = saidBy(evidence)
   return said !== undefined && (said.detail === "QuotaExhausted" || said.detail === "InputTooLarge")
-    ? said.detail === "InputTooLarge" ? by(meanings.invalid("InputTooLarge"), said.rule) : said
+    ? said.detail === "InputTooLarge" ? { ...meanings.invalid("InputTooLarge"), rule: said.rule } : said
     : decision
 }
 
@@ -164,12 +164,33 @@ const onSqlState = (evidence: Evidence, decision: Decision): Decision => {
   return decision
 }
 
-const isSqlState = (decision: Decision): boolean => decision.rule.startsWith("sqlstate")
+const isSqlState = ({ rule }: Decision): boolean => rule !== undefined && rule.startsWith("sqlstate")
 
-const ownReason = (evidence: Evidence): Decision | undefined => {
-  const { tag } = evidence
-  return tag === "" ? undefined : tags.get(tag)
+const isLiteral = <A extends string>(values: ReadonlyArray<A>, value: unknown): value is A =>
+  values.some((known) => known === value)
+
+/** A reason of ours, as it stands or as it comes out of a log. */
+const ownReason = ({ tag, value }: Evidence): Decision | undefined => {
+  if (!isReasonTag(tag) || !isObject(value)) return undefined
+  // A foreign object with one of our tags: its getters may throw.
+  try {
+    const { delivered, detail, overrides, rule, severity } = value
+    if (typeof rule !== "string" || !isLiteral(Delivered.literals, delivered)) return undefined
+    return {
+      tag,
+      rule,
+      delivered,
+      detail: typeof detail === "string" ? detail : undefined,
+      overrides: Option.getOrUndefined(decodeOverrides(overrides)),
+      severity: isLiteral(Severity.literals, severity) ? severity : undefined
+    }
+  } catch {
+    return undefined
+  }
 }
+
+const isReasonTag = (tag: string): tag is ReasonTag => Object.hasOwn(table, tag)
+const decodeOverrides = Schema.decodeUnknownOption(VerdictOverrides)
 
 const grpc = (number: number | undefined): Decision | undefined => {
   const name = number === undefined ? undefined : grpcNames[number]
@@ -182,9 +203,12 @@ const ruleOf = (name: string, reads: ReadonlyArray<keyof Evidence>, decide: Rule
   decide
 })
 
+/** What was classified before. */
+const own: ReadonlyArray<Rule> = [ruleOf("own-reason", ["tag", "value"], ownReason)]
+
 /** Facts that stand by themselves. */
 const specific: ReadonlyArray<Rule> = [
-  ruleOf("tag", ["tag"], ownReason),
+  ruleOf("tag", ["tag"], ({ tag }) => tag === "" ? undefined : tags.get(tag)),
   ruleOf("code", ["code", "codes", "text"], (evidence) => {
     if (evidence.code === "" && evidence.codes.length === 0) return undefined
     const decision = firstOf(evidence, codeDecision)
@@ -192,7 +216,7 @@ const specific: ReadonlyArray<Rule> = [
     if (decision.tag === "RateLimitError") return refineRate(decision, evidence)
     // axios says so of its own timeouts.
     if (evidence.code === "ECONNABORTED" && evidence.text.includes("timeout")) {
-      return by(meanings.timeout("unknown"), decision.rule)
+      return { ...meanings.timeout("unknown"), rule: decision.rule }
     }
     if (evidence.operation === "connect" && decision.tag === "TimeoutError") return { ...decision, delivered: "no" }
     return isSqlState(decision) ? onSqlState(evidence, decision) : decision
@@ -217,12 +241,7 @@ const specific: ReadonlyArray<Rule> = [
   ruleOf(
     "status-code",
     ["number"],
-    ({ number, name }) =>
-      number !== undefined && number >= 400 && number < 600
-        ? statuses.get(number) ?? statusClass(number)
-        : name === ""
-        ? undefined
-        : undefined
+    ({ number }) => number === undefined || number < 400 ? undefined : statuses.get(number) ?? statusClass(number)
   ),
   ruleOf(
     "generic-name",
@@ -304,4 +323,4 @@ const outer: ReadonlyArray<Rule> = [
 ]
 
 /** From the strongest evidence to the weakest. */
-export const builtIn: ReadonlyArray<ReadonlyArray<Rule>> = [specific, phrases, names, words, outer]
+export const builtIn: ReadonlyArray<ReadonlyArray<Rule>> = [own, specific, phrases, names, words, outer]

@@ -7,8 +7,8 @@ import type { Delivered, ReasonTag, Severity, VerdictOverrides } from "../Provid
 /** What a rule says of a failure. */
 export interface Decision {
   readonly tag: ReasonTag
-  /** The rule's name and the fact it went by, such as `sqlstate:57P01`. */
-  readonly rule: string
+  /** The rule's name and the fact it went by, such as `sqlstate:57P01`. Defaults to the rule's name. */
+  readonly rule?: string | undefined
   readonly detail?: string | undefined
   /** Defaults to `"yes"` when there was an answer, else to `"unknown"`. */
   readonly delivered?: Delivered | undefined
@@ -205,7 +205,7 @@ export const clientCodes = table("code", [
     ERR_INVALID_ARG_TYPE ERR_INVALID_ARG_VALUE ERR_INVALID_CHAR ERR_HTTP_INVALID_HEADER_VALUE ERR_HTTP_HEADERS_SENT
     ERR_UNESCAPED_CHARACTERS ERR_INVALID_HTTP_TOKEN ERR_OUT_OF_RANGE ERR_MISSING_ARGS ERR_METHOD_NOT_IMPLEMENTED
     ERR_BAD_OPTION ERR_BAD_OPTION_VALUE ERR_NOT_SUPPORT ERR_INVALID_OPT_VALUE NOT_TAGGED_CALL UNSAFE_TRANSACTION
-    MAX_PARAMETERS_EXCEEDED MESSAGE_NOT_SUPPORTED P2008 P2009 P2010 P2016 P2026 ER_PARSE_ERROR ER_EMPTY_QUERY
+    MAX_PARAMETERS_EXCEEDED MESSAGE_NOT_SUPPORTED P2008 P2009 P2016 P2026 ER_PARSE_ERROR ER_EMPTY_QUERY
     ER_SYNTAX_ERROR ER_WRONG_VALUE_COUNT_ON_ROW SQLITE_ERROR SQLITE_MISUSE SQLITE_RANGE EARGS EPARAM EREQINPROG
     ENOTBEGUN FST_ERR_CTP_INVALID_MEDIA_TYPE BadValue FailedToParse`
   ],
@@ -241,7 +241,7 @@ export const sqlStates = table("sqlstate", [
   [transient("Locked"), "55006"],
   [transient("StatementGone"), "26000"],
   [timeout(), "25P03 25P04 57014 HYT00 HYT01"],
-  [unknown, "25P02 HY000"],
+  [unknown, "25P02"],
   [configuration("ReadOnly"), "25006"],
   [notFound, "02000 P0002"],
   [validation("Duplicate"), "23505"],

@@ -6,9 +6,10 @@
 /** How many errors are read at most, how many members of one list, and how deep lists within lists go. */
 export const limits = { errors: 4_096, members: 32, lists: 8, message: 2_048 } as const
 
-type Loose = { readonly [key: string]: unknown }
+/** An object of whose members nothing is known. */
+export type Loose = { readonly [key: string]: unknown }
 
-const isObject = (value: unknown): value is Loose => typeof value === "object" && value !== null
+export const isObject = (value: unknown): value is Loose => typeof value === "object" && value !== null
 
 const text = (value: unknown): string => typeof value === "string" ? value : ""
 
@@ -48,6 +49,8 @@ export class Evidence {
   readonly headers: unknown
   /** Messages of the response's body. */
   readonly body: string
+  /** What a response's body says of waiting. */
+  readonly hint: unknown
   private lower: string | undefined
 
   constructor(value: unknown, facts: Loose) {
@@ -65,14 +68,15 @@ export class Evidence {
     this.details = text(facts.details)
     this.operation = text(facts.operation) || text(facts.syscall)
     this.headers = facts.headers ?? answer?.headers ?? facts.responseHeaders
-    const found: Found = { codes: none, body: "" }
+    const found: Found = { codes: undefined, body: "", hint: undefined }
     collect(facts, found)
     if (answer !== undefined) {
       collectBody(answer.data, found, 0)
       collectBody(answer.body, found, 0)
     }
-    this.codes = found.codes
+    this.codes = found.codes ?? none
     this.body = found.body
+    this.hint = found.hint
     this.message = bounded(text(facts.message))
     this.lower = undefined
   }
@@ -86,8 +90,9 @@ export class Evidence {
 const none: ReadonlyArray<string> = []
 
 interface Found {
-  codes: ReadonlyArray<string>
+  codes: Array<string> | undefined
   body: string
+  hint: unknown
 }
 
 const otherStatus = (facts: Loose): number => {
@@ -101,8 +106,8 @@ const otherStatus = (facts: Loose): number => {
 
 const add = (found: Found, code: unknown): void => {
   if (typeof code === "string" && code !== "" && code.length <= 128) {
-    if (found.codes === none) found.codes = [code]
-    else (found.codes as Array<string>).push(code)
+    if (found.codes === undefined) found.codes = [code]
+    else found.codes.push(code)
   }
 }
 
@@ -137,6 +142,9 @@ const collectBody = (body: unknown, found: Found, depth: number): void => {
   add(found, body.status)
   add(found, body.reason)
   add(found, body.__type)
+  if (body.retryDelay !== undefined || body.retry_after !== undefined || body.retryAfter !== undefined) {
+    found.hint ??= body
+  }
   if (typeof body.message === "string") found.body += `${bounded(body.message)}\n`
   if (isObject(body.error) || typeof body.error === "string") collectBody(body.error, found, depth + 1)
   if (isObject(body.innererror)) collectBody(body.innererror, found, depth + 1)
@@ -156,6 +164,7 @@ export interface Chain {
 }
 
 interface Walk {
+  /** How many more errors may be read. */
   left: number
   seen: Set<unknown> | undefined
 }
@@ -166,7 +175,7 @@ const chain = (failure: unknown, walk: Walk, lists: number): Chain => {
   const links: Array<Evidence> = []
   const branches: Array<Chain> = []
   let next: unknown = failure
-  while (walk.left-- > 0) {
+  for (; walk.left > 0; walk.left--) {
     if (!isObject(next)) {
       if (links.length === 0) links.push(primitive(next))
       break
@@ -190,7 +199,14 @@ const chain = (failure: unknown, walk: Walk, lists: number): Chain => {
 }
 
 const primitive = (value: unknown): Evidence =>
-  new Evidence(value, { message: typeof value === "function" ? "" : String(value ?? "") })
+  new Evidence(value, {
+    message: typeof value === "string"
+      ? value
+      : typeof value === "number" || typeof value === "bigint" || typeof value === "boolean" ||
+          typeof value === "symbol"
+      ? String(value)
+      : ""
+  })
 
 const read = (value: Loose, below: Array<unknown>): Evidence => {
   // A hostile getter may throw; Effect's way to say so would cost more than all the rest of the work.
@@ -223,8 +239,16 @@ const children = (facts: Loose, below: Array<unknown>): void => {
   for (const key of nested) push(below, facts[key])
   if (typeof facts.reason === "object") push(below, facts.reason)
   if (facts.error !== undefined && isError(facts.error)) push(below, facts.error)
-  const { errors } = facts
-  if (Array.isArray(errors) && facts.lastError === undefined) {
+  const { errors, reasons } = facts
+  // Effect's Cause.
+  if (Array.isArray(reasons)) {
+    for (let i = 0; i < reasons.length && i < limits.members; i++) {
+      const reason: unknown = reasons[i]
+      if (isObject(reason)) push(below, reason.error ?? reason.defect)
+    }
+  }
+  // A validator's issues are no errors below it.
+  if (Array.isArray(errors) && facts.lastError === undefined && facts.issues === undefined) {
     for (let i = 0; i < errors.length && i < limits.members; i++) push(below, errors[i])
   }
 }
@@ -270,6 +294,7 @@ const keys = [
   "status_code",
   "http_status",
   "errors",
+  "reasons",
   "details"
 ]
 
