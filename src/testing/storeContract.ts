@@ -23,6 +23,8 @@ export interface Case {
 
 const id = (text: string): DocumentId => DocumentId.make(text)
 
+const unchecked = (text: string): DocumentId => DocumentId.make(text, { disableChecks: true })
+
 const document = (name: string, content: string, attributes?: Readonly<Record<string, Scalar>>): Document =>
   Document.make({ id: id(name), content, ...(attributes === undefined ? {} : { attributes }) })
 
@@ -160,7 +162,7 @@ export const cases = (options?: Options): ReadonlyArray<Case> => {
         { id: id("empty"), content: "" },
         { id: id("nul"), content: "a\0b" },
         { id: id("half"), content: "half a pair \ud800" },
-        { ...document("long", "x"), id: "x".repeat(513) as DocumentId }
+        { ...document("long", "x"), id: unchecked("x".repeat(513)) }
       ]
       const good = Array.from({ length: 12 }, (_, i) => document(`good-${i}`, `zebra number ${i}`))
       const mixed = [...good.slice(0, 5), ...bad, ...good.slice(5)]
@@ -209,7 +211,7 @@ export const cases = (options?: Options): ReadonlyArray<Case> => {
     }),
     "refuses a bad document, a bad change and a bad batch size": Effect.fnUntraced(function*(store) {
       yield* refused("an empty content", store.add({ id: id("x"), content: "" }))
-      yield* refused("an empty id", store.add({ ...document("x", "x"), id: "" as DocumentId }))
+      yield* refused("an empty id", store.add({ ...document("x", "x"), id: unchecked("") }))
       yield* refused("a NUL", store.add({ id: id("x"), content: "a\0" }))
       const many = Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`k${i}`, i]))
       yield* refused("17 attributes", store.add({ id: id("x"), content: "x", attributes: many }))
@@ -317,14 +319,17 @@ export const cases = (options?: Options): ReadonlyArray<Case> => {
       yield* fill(store, colours.map(([name, attributes]) => document(name, `zebra called ${name}`, attributes)))
       for (const mode of store.modes) {
         for (const [filter, expected] of filterings) {
-          const hits = yield* found(store, "zebra", { filter, mode, limit: 50 })
+          const hits: ReadonlyArray<string> = yield* found(store, "zebra", { filter, mode, limit: 50 })
           deepStrictEqual([...hits].sort(), [...expected].sort(), `${mode} ${JSON.stringify(filter)}`)
         }
       }
-      yield* refused("a filter of an unknown kind", store.search({ query: "zebra", filter: { type: "like" } as never }))
+      yield* refused(
+        "a filter of an unknown kind",
+        store.search({ query: "zebra", filter: JSON.parse("{\"type\":\"like\"}") })
+      )
       yield* refused(
         "a filter by an object",
-        store.search({ query: "zebra", filter: { type: "eq", key: "a", value: {} } as never })
+        store.search({ query: "zebra", filter: JSON.parse("{\"type\":\"eq\",\"key\":\"a\",\"value\":{}}") })
       )
     }),
     "loses nothing to a filter that few documents pass": Effect.fnUntraced(function*(store) {
@@ -334,7 +339,7 @@ export const cases = (options?: Options): ReadonlyArray<Case> => {
       yield* settled
       const filter: Filter = { type: "eq", key: "rare", value: true }
       for (const mode of store.modes) {
-        const hits = yield* found(store, "zebra of many", { filter, mode })
+        const hits: ReadonlyArray<string> = yield* found(store, "zebra of many", { filter, mode })
         deepStrictEqual([...hits].sort(), ["d127", "d187", "d247", "d67", "d7"], mode)
       }
     }),
