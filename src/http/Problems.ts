@@ -30,6 +30,13 @@ export class BadRequest extends HttpApiError.Problem<BadRequest>()("BadRequest",
   title: "The request cannot be served as it is"
 }) {}
 
+/** The addressed thing is not known here. */
+export class NotFound extends HttpApiError.Problem<NotFound>()("NotFound", {
+  type: "urn:holdfast:not-found",
+  status: 404,
+  title: "There is nothing of this name"
+}) {}
+
 export class DocumentNotFound extends HttpApiError.Problem<DocumentNotFound>()("DocumentNotFound", {
   type: "urn:holdfast:document-not-found",
   status: 404,

@@ -1,0 +1,87 @@
+/**
+ * What an operator reads and moves, as a group that any `HttpApi` can add beside `FaultToleranceApi`. Reading is open to
+ * whoever reaches the server; every action wants the operator's token and is told to the events.
+ */
+import { Schema } from "effect"
+import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware } from "effect/http-api"
+import { Alert } from "../Alerts.ts"
+import { FaultPlan } from "../Chaos.ts"
+import { Event } from "../Event.ts"
+import { Operator } from "./FaultToleranceApi.ts"
+import { CircuitView, LevelView, Snapshot } from "./Operations.ts"
+import { BadRequest, NotFound, TooManyRequests } from "./Problems.ts"
+
+/** An event with its place: the epoch tells the entries of another process apart. */
+export const EventEntry = Schema.Struct({ id: Schema.String, event: Event })
+
+export const EventPage = Schema.Struct({ events: Schema.Array(EventEntry) })
+
+const Positive = Schema.Int.check(Schema.isGreaterThan(0))
+/** Milliseconds, at most a day: nothing an operator does by hand should outlive the shift unseen. */
+const Expiry = Schema.Int.check(Schema.isBetween({ minimum: 1_000, maximum: 86_400_000 }))
+
+export const BreakerAction = Schema.Struct({
+  /** `enable` gives the circuit back to its rules. */
+  action: Schema.Literals(["open", "close", "disable", "enable", "reset"])
+})
+
+export const LevelAction = Schema.Struct({
+  service: Schema.String,
+  /** 0 is Full, 4 is Emergency; `null` gives the level back to its rules. */
+  rank: Schema.NullOr(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 4 }))),
+  reason: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(200))),
+  expiresInMillis: Schema.optionalKey(Expiry)
+})
+
+export const ChaosAction = Schema.Struct({
+  /** `null` stops the plan that runs. */
+  plan: Schema.NullOr(FaultPlan),
+  /** Required with a plan: no fault stays by being forgotten. */
+  expiresInMillis: Schema.optionalKey(Expiry)
+})
+
+export class OperationsApi extends HttpApiGroup.make("operations")
+  .add(
+    HttpApiEndpoint.get("snapshot", "/snapshot", { success: Snapshot }),
+    HttpApiEndpoint.get("events", "/events", {
+      query: {
+        /** The tag of the events wanted, such as `BreakerChanged`. */
+        type: Schema.optionalKey(Schema.NonEmptyString),
+        /** Only those after this id. */
+        since: Schema.optionalKey(Schema.NonEmptyString),
+        limit: Schema.optionalKey(Positive.check(Schema.isLessThanOrEqualTo(1_000)))
+      },
+      success: EventPage,
+      error: BadRequest
+    }),
+    HttpApiEndpoint.get("alerts", "/alerts", {
+      success: Schema.Struct({
+        alerts: Schema.Array(Alert),
+        history: Schema.Array(
+          Schema.Struct({ at: Schema.Finite, change: Schema.Literals(["Fired", "Resolved"]), alert: Alert })
+        )
+      })
+    }),
+    HttpApiEndpoint.get("breakers", "/breakers", { success: Schema.Struct({ breakers: Schema.Array(CircuitView) }) }),
+    HttpApiEndpoint.post("moveBreaker", "/breakers/:key", {
+      params: { key: Schema.NonEmptyString },
+      payload: BreakerAction,
+      success: CircuitView,
+      error: [NotFound, TooManyRequests]
+    }).middleware(Operator),
+    HttpApiEndpoint.post("moveLevel", "/level", {
+      payload: LevelAction,
+      success: LevelView,
+      error: [NotFound, TooManyRequests]
+    }).middleware(Operator),
+    HttpApiEndpoint.post("moveChaos", "/chaos", {
+      payload: ChaosAction,
+      success: Schema.Struct({ running: Schema.Boolean }),
+      error: [BadRequest, TooManyRequests]
+    }).middleware(Operator)
+  )
+  .prefix("/api/fault-tolerance")
+  .middleware(HttpApiMiddleware.ProblemDetails)
+  .annotate(HttpApi.QueryParseOptions, { errors: "all", onExcessProperty: "error" })
+  .annotate(HttpApi.PayloadParseOptions, { errors: "all", onExcessProperty: "error" })
+{}

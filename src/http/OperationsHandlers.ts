@@ -1,0 +1,137 @@
+/** What the endpoints of `OperationsApi` do, as a record: give it to `handleAll` of the group in any API. */
+import { Clock, Duration, Effect } from "effect"
+import { EventLog } from "../Event.ts"
+import * as RateLimit from "../RateLimit.ts"
+import { entryId, parseEntryId } from "./EventStream.ts"
+import { circuitView, Operations } from "./Operations.ts"
+import type { BreakerAction, ChaosAction, LevelAction } from "./OperationsApi.ts"
+import { BadRequest, NotFound, TooManyRequests } from "./Problems.ts"
+
+export const handlers = Effect.gen(function*() {
+  const operations = yield* Operations
+  const log = yield* EventLog
+  // Nobody moves things by hand faster; a script that guesses or floods does.
+  const limit = yield* Effect.orDie(
+    RateLimit.make({ name: "operator", limit: 30, window: "1 minute", burst: 10, onLimit: "refuse" })
+  )
+
+  const limited = limit.take().pipe(
+    Effect.mapError(({ retryAfter }) =>
+      new TooManyRequests({
+        detail: "Operator actions are limited to 30 a minute.",
+        retryAfter: Math.ceil(Duration.toSeconds(retryAfter))
+      })
+    )
+  )
+
+  const circuits = Effect.map(operations.snapshot, ({ circuits }) => circuits)
+
+  return {
+    snapshot: () => operations.snapshot,
+
+    events: Effect.fnUntraced(
+      function*({ query }: {
+        readonly query: { readonly type?: string; readonly since?: string; readonly limit?: number }
+      }) {
+        const since = query.since === undefined ? undefined : parseEntryId(query.since)
+        if (query.since !== undefined && since === undefined) {
+          return yield* new BadRequest({ detail: "since is the id of an event, such as 1764000000000-17." })
+        }
+        // An id of another process says nothing of ours: everything kept is newer.
+        const after = since?.epoch === log.epoch ? since.seq : 0
+        const entries = (yield* log.history(after)).filter(({ event }) =>
+          query.type === undefined || event._tag === query.type
+        )
+        return {
+          events: entries.slice(-(query.limit ?? 200)).map(({ event, seq }) => ({ id: entryId(log.epoch, seq), event }))
+        }
+      }
+    ),
+
+    alerts: Effect.fnUntraced(function*() {
+      const { alerts } = operations
+      return alerts === undefined
+        ? { alerts: [], history: [] }
+        : { alerts: yield* alerts.current, history: yield* alerts.history }
+    }),
+
+    breakers: () => Effect.map(circuits, (breakers) => ({ breakers })),
+
+    moveBreaker: Effect.fnUntraced(
+      function*({ params: { key }, payload: { action } }: {
+        readonly params: { readonly key: string }
+        readonly payload: typeof BreakerAction.Type
+      }) {
+        yield* limited
+        for (const { breaker } of operations.guards) {
+          const kept = yield* breaker.states
+          if (!kept.some((circuit) => circuit.key === key)) continue
+          switch (action) {
+            case "open":
+              yield* breaker.forceOpen(key)
+              break
+            case "close":
+              yield* breaker.forceClose(key)
+              break
+            case "disable":
+              yield* breaker.disable(key)
+              break
+            case "enable":
+              yield* breaker.enable(key)
+              break
+            case "reset":
+              yield* breaker.reset(key)
+              break
+          }
+          yield* operations.audit(`breaker ${action}`, key)
+          return circuitView(yield* breaker.status(key))
+        }
+        return yield* new NotFound({ detail: "No circuit has this key; GET breakers lists those there are." })
+      }
+    ),
+
+    moveLevel: Effect.fnUntraced(function*({ payload }: { readonly payload: typeof LevelAction.Type }) {
+      yield* limited
+      const level = operations.levels.find(({ service }) => service === payload.service)
+      if (level === undefined) {
+        return yield* new NotFound({
+          detail: `No service of this name has a level; there are: ${
+            operations.levels.map(({ service }) => service).join(", ")
+          }.`
+        })
+      }
+      if (payload.rank === null) yield* level.release
+      else yield* level.hold(payload.rank, payload.reason ?? "held by an operator", payload.expiresInMillis)
+      yield* operations.audit(
+        payload.rank === null ? "level released" : `level held at ${payload.rank}`,
+        payload.service,
+        payload.reason
+      )
+      return { service: level.service, ...(yield* level.status) }
+    }),
+
+    moveChaos: Effect.fnUntraced(function*({ payload }: { readonly payload: typeof ChaosAction.Type }) {
+      yield* limited
+      const { chaos } = operations
+      if (chaos === undefined) {
+        return yield* new BadRequest({
+          detail: "Faults on purpose want an opt-in at the start: HOLDFAST_CHAOS=true, or --chaos FILE."
+        })
+      }
+      if (payload.plan === null) {
+        yield* chaos.stop
+        yield* operations.audit("chaos stopped", "chaos")
+        return { running: false }
+      }
+      if (payload.expiresInMillis === undefined) {
+        return yield* new BadRequest({
+          detail: "expiresInMillis is required with a plan: no fault stays by being forgotten."
+        })
+      }
+      yield* chaos.start(payload.plan, payload.expiresInMillis)
+      const until = (yield* Clock.currentTimeMillis) + payload.expiresInMillis
+      yield* operations.audit("chaos started", "chaos", `${payload.plan.rules.length} rules until ${until}`)
+      return { running: true }
+    })
+  }
+})
