@@ -108,6 +108,18 @@ export const decode = (
   })
 }
 
+/** The document in a whole file as its attributes alone tell it; none where its name is needed. */
+export const decodeByAttributes = (text: string, attributes: Attributes): Option.Option<Document> => {
+  const id = Schema.decodeUnknownOption(DocumentId)(attributes[idKey])
+  const title = attributes[titleKey]
+  const own = ownAttributes(attributes)
+  const room = Object.keys(own.attributes ?? {}).length < maxAttributes
+  if (Option.isNone(id) || !room || (typeof title === "string" && title.length >= maxValue)) return Option.none()
+  return typeof title === "string"
+    ? Option.some({ id: id.value, title, content: text.slice(title.length + 2), ...own })
+    : Option.some({ id: id.value, content: text, ...own })
+}
+
 /** Title and content of a passage that a search found. */
 export const passage = (
   name: string,
