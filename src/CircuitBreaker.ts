@@ -12,6 +12,7 @@ import type { CircuitOpen } from "./internal/circuitOpen.ts"
 import { chance, type CircuitOptions, circuitSettings } from "./internal/circuitOptions.ts"
 import { CircuitRegistry } from "./internal/circuitRegistry.ts"
 import { type Classify, guard } from "./internal/circuitRun.ts"
+import * as CircuitSnapshot from "./internal/circuitSnapshot.ts"
 import { initial, type TransitionReason } from "./internal/circuitState.ts"
 import { checked, checks } from "./internal/options.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
@@ -19,6 +20,10 @@ import type { InvalidOptions } from "./InvalidOptions.ts"
 export { CircuitOpen } from "./internal/circuitOpen.ts"
 export type { CircuitOptions } from "./internal/circuitOptions.ts"
 export { type Classify, classify, type Judgement } from "./internal/circuitRun.ts"
+
+/** The circuits of a breaker as data. */
+export const Snapshot = CircuitSnapshot.Snapshot
+export type Snapshot = CircuitSnapshot.Snapshot
 
 export interface Options extends CircuitOptions {
   /** Names the circuit of calls without a key. Defaults to `"default"`. */
@@ -102,6 +107,12 @@ export interface Service {
   readonly enable: (key?: string) => Effect.Effect<void>
   /** Forgets the circuit, counters and all: the next call finds a new one. */
   readonly reset: (key?: string) => Effect.Effect<void>
+  /** Goes on under other options. States and counters stay; a window begins anew when its shape changes. */
+  readonly configure: (options: Options) => Effect.Effect<void, InvalidOptions>
+  /** All circuits as data, for a process that will not live until the next call. */
+  readonly snapshot: Effect.Effect<Snapshot>
+  /** Puts circuits of a snapshot in place of those with the same keys. */
+  readonly restore: (snapshot: Snapshot) => Effect.Effect<void>
   /**
    * For the pipeline: the circuit itself.
    * @internal
@@ -125,97 +136,104 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
     const sink = yield* Event.Sink
     const seed = yield* Random.nextInt
     const listeners = yield* PubSub.sliding<Transition>(256)
-    const bounds = yield* checked(() => breakerBounds(options))
-
-    const open = new Set<CircuitCore>()
-    const shared = {
-      initial: initial(clock.currentTimeMillisUnsafe()),
-      random: chance(seed),
-      onTransition: (transition: CoreTransition) => {
-        const { at, core, from, reason, to } = transition
-        if (to._tag === "Open") open.add(core)
-        else open.delete(core)
-        PubSub.publishUnsafe(listeners, { key: core.key, from: from._tag, to: to._tag, reason, at })
-        sink?.(Event.BreakerChanged.make({
-          key: core.key,
-          from: from._tag,
-          to: to._tag,
-          reason,
-          at,
-          ...(to._tag === "Open" && { until: to.until })
-        }))
-      },
-      mayOpen: bounds.maxOpenShare < 1
-        ? () => open.size + 1 <= Math.max(1, Math.floor(registry.size * bounds.maxOpenShare))
-        : undefined
-    }
-    const common = yield* checked(() => circuitSettings(options, shared))
-    const byKey = yield* checked(() =>
-      new Map(
-        Object.entries(options.keys ?? {}).map(([key, own]) => [
-          key,
-          circuitSettings({ ...options, ...own }, shared, `keys.${key}.`)
-        ])
-      )
-    )
-    const registry = new CircuitRegistry({
-      maxKeys: bounds.maxKeys,
-      idleMillis: bounds.idleMillis,
-      make: (key, now) => new CircuitCore(byKey.get(key) ?? common, key, now)
-    })
     const name = options.name ?? "default"
     const now = () => clock.currentTimeMillisUnsafe()
+
+    const open = new Set<CircuitCore>()
+    const shared: Shared = {
+      initial: initial(now()),
+      random: chance(seed),
+      onTransition: ({ at, core, from, reason, to }: CoreTransition) => {
+        if (to._tag === "Open") open.add(core)
+        else if (to._tag !== "HalfOpen") open.delete(core)
+        const changed = { key: core.key, from: from._tag, to: to._tag, reason, at }
+        PubSub.publishUnsafe(listeners, changed)
+        sink?.(Event.BreakerChanged.make({ ...changed, ...(to._tag === "Open" && { until: to.until }) }))
+      },
+      mayOpen: () => open.size < Math.max(1, Math.floor(registry.size * settings.maxOpenShare))
+    }
+    let settings = yield* checked(() => settingsOf(options, shared))
+    const registry = new CircuitRegistry({
+      bounds: () => settings,
+      make: (key, now) => new CircuitCore(settings.ofKey(key), key, now),
+      onRemove: (core) => open.delete(core)
+    })
     const core = (key: string = name) => registry.get(key, now)
-    const judge = options.classify
 
     /** Runs `f` with the circuit and the time. */
     const using = <A>(key: string | undefined, f: (core: CircuitCore, now: number) => A) =>
       Effect.sync(() => f(core(key), now()))
-
-    const awaitReady = (key?: string): Effect.Effect<void> =>
-      Effect.scoped(Effect.gen(function*() {
-        const changes = yield* PubSub.subscribe(listeners)
-        while (true) {
-          const wait = yield* using(key, (core, now) => core.peek(now))
-          if (wait === 0) return
-          const changed = PubSub.take(changes).pipe(Effect.repeat({ until: (it) => it.key === (key ?? name) }))
-          yield* Effect.raceFirst(Effect.sleep(wait), changed)
-        }
-      }))
+    const command = (tag: Command) => (key?: string) => using(key, (core, now) => core.command(tag, now))
 
     return {
       name,
       execute: <A, E>(call?: CallOptions<A, E>) => <A1 extends A, E1 extends E, R>(self: Effect.Effect<A1, E1, R>) =>
-        guard<A1, E1, R>(core, call?.key, call?.classify ?? judge, self),
+        guard<A1, E1, R>(core, call?.key, call?.classify ?? settings.classify, self),
       peek: (key) => using(key, (core, now) => Duration.millis(core.peek(now))),
       state: (key) => using(key, stateName),
       status: (key) => using(key, statusOf),
       states: Effect.sync(() => registry.all(now()).map((core) => statusOf(core, now()))),
       transitions: Stream.fromPubSub(listeners),
-      awaitReady,
+      awaitReady: (key) =>
+        Effect.scoped(Effect.gen(function*() {
+          const changes = yield* PubSub.subscribe(listeners)
+          const changed = PubSub.take(changes).pipe(Effect.repeat({ until: (it) => it.key === (key ?? name) }))
+          const waiting = using(key, (core, now) => core.peek(now))
+          for (let wait = yield* waiting; wait > 0; wait = yield* waiting) {
+            yield* Effect.raceFirst(Effect.sleep(wait), changed)
+          }
+        })),
       hold: (duration, key) =>
         using(key, (core, now) => core.holdUntil(now + Duration.toMillis(Duration.fromInputUnsafe(duration)), now)),
-      forceOpen: (key) => using(key, (core, now) => core.command("ForceOpen", now)),
-      forceClose: (key) => using(key, (core, now) => core.command("ForceClose", now)),
-      disable: (key) => using(key, (core, now) => core.command("Disable", now)),
-      enable: (key) => using(key, (core, now) => core.command("Enable", now)),
+      forceOpen: command("ForceOpen"),
+      forceClose: command("ForceClose"),
+      disable: command("Disable"),
+      enable: command("Enable"),
       reset: (key) =>
         Effect.sync(() => {
           const found = registry.find(key ?? name)
-          if (found === undefined) return
-          found.command("ForceClose", now())
-          registry.remove(found)
+          found?.command("ForceClose", now())
+          if (found !== undefined) registry.remove(found)
+        }),
+      configure: (options) =>
+        Effect.map(checked(() => settingsOf(options, shared)), (next) => {
+          settings = next
+          for (const core of registry.values()) core.configure(next.ofKey(core.key), now())
+        }),
+      snapshot: Effect.sync(() => ({
+        at: now(),
+        circuits: registry.all(now()).map((core) => CircuitSnapshot.take(core, now()))
+      })),
+      restore: ({ at, circuits }) =>
+        Effect.sync(() => {
+          for (const circuit of circuits) CircuitSnapshot.put(core(circuit.key), circuit, at, now())
         }),
       core
     }
   })
 
-const breakerBounds = (options: Options) => {
+type Command = Parameters<CircuitCore["command"]>[0]
+
+type Shared = Parameters<typeof circuitSettings>[1]
+
+/** The options of a breaker, checked. */
+const settingsOf = (options: Options, shared: Shared) => {
   const check = checks("CircuitBreaker")
+  const maxOpenShare = check.ratio("maxOpenShare", options.maxOpenShare, 1)
+  const bounded = { ...shared, mayOpen: maxOpenShare < 1 ? shared.mayOpen : undefined }
+  const common = circuitSettings(options, bounded)
+  const byKey = new Map(
+    Object.entries(options.keys ?? {}).map(([key, own]) => [
+      key,
+      circuitSettings({ ...options, ...own }, bounded, `keys.${key}.`)
+    ])
+  )
   return {
+    maxOpenShare,
     maxKeys: check.int("maxKeys", options.maxKeys, 10_000, { min: 1 }),
     idleMillis: check.millis("idleTimeToLive", options.idleTimeToLive, "1 hour", { min: 1 }),
-    maxOpenShare: check.ratio("maxOpenShare", options.maxOpenShare, 1)
+    ofKey: (key: string) => byKey.get(key) ?? common,
+    classify: options.classify
   }
 }
 

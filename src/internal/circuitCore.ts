@@ -117,9 +117,10 @@ export class CircuitCore {
 
   /** Millis until a call would be admitted, 0 when it would be now. Decides nothing and takes nothing. */
   peek(now: number): number {
-    if (this.era >= 0 || this.passesDry) return 0
+    if (this.era >= 0) return 0
     if (now < this.current.at) this.step({ _tag: "Tick" }, now)
-    return wait(this.current, now, this.settings.rules)
+    const millis = wait(this.current, now, this.settings.rules)
+    return millis > 0 && this.passesDry ? 0 : millis
   }
 
   /** A token to settle or release, or `REFUSED`. */
@@ -205,6 +206,11 @@ export class CircuitCore {
     return this.window.buckets()
   }
 
+  /** The number of the bucket of time that `now` is in. */
+  bucketOf(now: number): number {
+    return bucketOf(this.settings, now)
+  }
+
   private count(now: number, failure: number, slow: number): void {
     const bucket = bucketOf(this.settings, now)
     this.used = bucket
@@ -254,7 +260,7 @@ export class CircuitCore {
         this.consecutive = failed ? this.consecutive + weight : 0
         this.count(now, failed ? weight : 0, slow ? 1 : 0)
         // Only a failure or a slow call may trip: no surprise when old successes leave the window.
-        if ((failed || slow) && (state.generation > 0 || now - state.since >= rules.warmUpMillis)) {
+        if ((failed || slow) && isWarm(state, now, rules)) {
           trip = tripReason(this.window, this.consecutive, rules)
         }
         if (rules.shedBelow > 0) this.era = this.nextEra(now)
@@ -286,7 +292,7 @@ export class CircuitCore {
     if (next._tag === "Closed" && next.generation !== before.generation && reason !== "Restored") this.clear(now)
     this.era = this.nextEra(now)
     if (next._tag === before._tag || this.retired) return
-    if (next._tag === "Open" && before._tag !== "ForcedOpen") this.troubled().trips++
+    if (next._tag === "Open") this.troubled().trips++
     this.settings.onTransition?.({ core: this, from: before, to: next, reason, at: now })
   }
 
@@ -348,6 +354,10 @@ export class CircuitCore {
     return Duration.millis(millis > 0 ? millis : Math.max(0, trouble.sharedAt + quietMillis - trouble.refusedAt))
   }
 }
+
+/** Only a circuit that never opened warms up; on a clock that was set back nobody knows its age. */
+const isWarm = ({ generation, since }: State, now: number, { warmUpMillis }: CircuitRules): boolean =>
+  generation > 0 || now < since || now - since >= warmUpMillis
 
 /** Counted from the breaker's start, a bucket's number stays a small integer, which costs no memory to keep. */
 const bucketOf = ({ bucketMillis, initial }: CircuitSettings, now: number): number =>

@@ -5,9 +5,10 @@ import type { CircuitCore } from "./circuitCore.ts"
 const looks = 8
 
 export interface RegistryOptions {
-  readonly maxKeys: number
-  readonly idleMillis: number
+  /** How many circuits are kept, and how long without a call. */
+  readonly bounds: () => { readonly maxKeys: number; readonly idleMillis: number }
   readonly make: (key: string, now: number) => CircuitCore
+  readonly onRemove: (core: CircuitCore) => void
 }
 
 export class CircuitRegistry {
@@ -46,6 +47,7 @@ export class CircuitRegistry {
     if (this.circuits.get(core.key) !== core) return
     this.circuits.delete(core.key)
     core.retire()
+    this.options.onRemove(core)
   }
 
   private add(key: string, now: number): CircuitCore {
@@ -64,7 +66,7 @@ export class CircuitRegistry {
       if (this.idle(core, now)) this.remove(core)
       else if (oldest === undefined || worth(core) < worth(oldest)) oldest = core
     }
-    if (this.circuits.size >= this.options.maxKeys && oldest !== undefined) this.remove(oldest)
+    if (this.circuits.size >= this.options.bounds().maxKeys && oldest !== undefined) this.remove(oldest)
   }
 
   private next(): CircuitCore | undefined {
@@ -75,7 +77,8 @@ export class CircuitRegistry {
   }
 
   private idle(core: CircuitCore, now: number): boolean {
-    return now - core.usedAt >= this.options.idleMillis && core.peek(now) === 0 && core.current._tag !== "Disabled"
+    return now - core.usedAt >= this.options.bounds().idleMillis && core.peek(now) === 0 &&
+      core.current._tag !== "Disabled"
   }
 }
 

@@ -37,7 +37,7 @@ const localRefusals = new Set([
  */
 export const classify: Classify<unknown, unknown> = (exit) => {
   if (exit._tag === "Success") return "Success"
-  const fail = exit.cause.reasons.find(Cause.isFailReason)
+  const fail = firstFail(exit.cause)
   if (fail === undefined) return "Ignored"
   const { error } = fail
   if (error instanceof ProviderError) {
@@ -46,6 +46,11 @@ export const classify: Classify<unknown, unknown> = (exit) => {
   }
   const tag = typeof error === "object" && error !== null && "_tag" in error ? error._tag : undefined
   return typeof tag === "string" && localRefusals.has(tag) ? "Ignored" : "Failure"
+}
+
+const firstFail = <E>(cause: Cause.Cause<E>): Cause.Fail<E> | undefined => {
+  for (const reason of cause.reasons) if (reason._tag === "Fail") return reason
+  return undefined
 }
 
 /** Settles a call with what its end says, or releases it when it was interrupted. */

@@ -190,8 +190,8 @@ export const tripReason = (
   if (consecutive >= rules.failureThreshold && total >= rules.consecutiveMinimum) return "ConsecutiveFailures"
   if (failures >= rules.failureCount && total >= rules.consecutiveMinimum) return "FailureCount"
   if (total < rules.minimumThroughput) return undefined
-  if (failures >= rules.failureRate * total) return "FailureRate"
-  if (slow >= rules.slowCallRate * total) return "SlowCallRate"
+  if (failures / total >= rules.failureRate) return "FailureRate"
+  if (slow / total >= rules.slowCallRate) return "SlowCallRate"
   return undefined
 }
 
@@ -249,7 +249,7 @@ const admit = (state: State, now: number, rules: CircuitRules, random: number): 
   if (wait(state, now, rules) > 0) return [REFUSED, state]
   switch (state._tag) {
     case "Closed":
-      return [state.generation, state]
+      return [state.generation, state.heldUntil === 0 ? state : { ...state, heldUntil: 0 }]
     case "Disabled":
       return [UNCOUNTED, state]
     case "ForcedOpen":
@@ -277,7 +277,7 @@ const probe = (state: HalfOpen, now: number, rules: CircuitRules): Step => {
     Math.max(rules.probeLeaseMillis, rules.maxRecoveryMillis)
   )
   const probes = [...state.probes, { token, leaseUntil: now + lease }]
-  return [token, { ...state, generation: token, at: now, probes }, "RecoveryTimeElapsed"]
+  return [token, { ...state, generation: token, at: now, heldUntil: 0, probes }, "RecoveryTimeElapsed"]
 }
 
 const settle = (

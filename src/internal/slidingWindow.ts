@@ -68,7 +68,7 @@ export class SlidingWindow {
   }
 
   /** The buckets from the oldest to the current one, each as calls, failures and slow calls. */
-  buckets(): Array<readonly [total: number, failures: number, slow: number]> {
+  buckets(): ReadonlyArray<readonly [total: number, failures: number, slow: number]> {
     const past = Array.from({ length: this.size - 1 }, (_, index) => {
       const at = (this.position + 1 + index) % this.size
       return [this.totals?.[at] ?? 0, this.failed?.[at] ?? 0, this.slowed?.[at] ?? 0] as const
