@@ -429,7 +429,7 @@ it("interruption law: whenever it comes, the budget has paid exactly for the ret
           return yield* Effect.fail(failure(last))
         })
       }).pipe(Effect.ensuring(Effect.sync(() => running--)), Effect.uninterruptible)
-      const exit = yield* interruptedSomewhere(work.pipe(retry.execute(idempotent)), 200)
+      const { exit } = yield* interruptedSomewhere(work.pipe(retry.execute(idempotent)), 200)
       if (Exit.hasInterrupts(exit)) interrupted++
       retried += paid
       const { balance } = yield* budget.stats

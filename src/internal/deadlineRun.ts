@@ -43,7 +43,11 @@ export const startWithin = <A, E, R, A2, E2>(
     onEnd?.(exit, late)
     if (!late) resume(exit)
   })
-  return Fiber.interrupt(child)
+  return Effect.suspend(() => {
+    // Else a limit that passes while the work cleans up would call an interruption a timeout.
+    disarm(timer)
+    return Fiber.interrupt(child)
+  })
 }
 
 /**

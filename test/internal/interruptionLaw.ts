@@ -1,4 +1,4 @@
-import { Cause, Effect, Exit, Fiber, Random, Scheduler } from "effect"
+import { Cause, Clock, Effect, Exit, Fiber, Random, Scheduler } from "effect"
 import * as VirtualTime from "../../src/testing/VirtualTime.ts"
 
 /**
@@ -17,7 +17,7 @@ export const law = <E>(trials: number, trial: Effect.Effect<void, E>): void => {
 
 /**
  * Runs the effect in a fiber that may be suspended between any two of its operations, and interrupts it at a random
- * point of a random instant of the next `within` milliseconds. Gives its exit, and waits for it.
+ * point of a random instant of the next `within` milliseconds. Waits for its exit, and tells that and the instant.
  */
 export const interruptedSomewhere = <A, E, R>(self: Effect.Effect<A, E, R>, within: number) =>
   Effect.gen(function*() {
@@ -26,8 +26,9 @@ export const interruptedSomewhere = <A, E, R>(self: Effect.Effect<A, E, R>, with
     if (yield* Random.nextBoolean) yield* Effect.sleep(yield* Random.nextIntBetween(0, within))
     const steps = yield* Random.nextIntBetween(0, 25)
     for (let i = 0; i < steps; i++) yield* Effect.yieldNow
+    const at = yield* Clock.currentTimeMillis
     fiber.interruptUnsafe()
-    return yield* Fiber.await(fiber)
+    return { exit: yield* Fiber.await(fiber), at }
   })
 
 /** Work of a few random steps and waits, up to so many milliseconds. */
