@@ -1,11 +1,17 @@
 /** The whole API of `holdfast serve`. */
 import { HttpApi, OpenApi } from "effect/http-api"
 import { FaultToleranceApi } from "./FaultToleranceApi.ts"
+import { OperationsApi } from "./OperationsApi.ts"
 import { VectorStoreApi } from "./VectorStoreApi.ts"
 
-export class Api extends HttpApi.make("holdfast").add(FaultToleranceApi).add(VectorStoreApi).annotateMerge(
-  OpenApi.annotations({
-    title: "holdfast",
-    description: "A fault-tolerant vector store: search, documents, health and metrics."
-  })
-) {}
+export class Api extends HttpApi.make("holdfast")
+  .add(FaultToleranceApi)
+  .add(OperationsApi)
+  .add(VectorStoreApi)
+  .annotateMerge(
+    OpenApi.annotations({
+      title: "holdfast",
+      description: "A fault-tolerant vector store: search, documents, health, metrics and what an operator needs."
+    })
+  )
+{}

@@ -12,6 +12,8 @@ export class Library extends Context.Service<Library, {
   readonly search: (request: SearchRequest) => Effect.Effect<Served.Served<SearchAnswer>, Failure>
   /** Where documents are read and written. */
   readonly documents: Service
+  /** What every answer lacks for now, such as documents that are still being indexed. */
+  readonly lacks: Effect.Effect<ReadonlyArray<string>>
 }>()("holdfast/http/Library") {
   /** One store, without a second. */
   static readonly layerStore: Layer.Layer<Library, never, VectorStore> = Layer.effect(
@@ -19,7 +21,8 @@ export class Library extends Context.Service<Library, {
     Effect.map(VectorStore, (store) =>
       Library.of({
         search: (request) => Effect.map(store.search(request), (answer) => Served.live(answer, store.name)),
-        documents: store
+        documents: store,
+        lacks: Effect.succeed([])
       }))
   )
 }

@@ -1,13 +1,16 @@
 /** The server of `holdfast serve`: the API, probes, Prometheus, the API reference, on Node. */
 import { NodeHttpServer } from "@effect/platform-node"
 import { ByteSize, Data, Deferred, Effect, Layer, type Redacted } from "effect"
-import { HttpIncomingMessage, HttpRouter, HttpServerError } from "effect/http"
+import { HttpIncomingMessage, HttpRouter, type HttpServerError } from "effect/http"
 import { HttpApiBuilder, HttpApiMiddleware, HttpApiScalar } from "effect/http-api"
 import { PrometheusMetrics } from "effect/observability"
 import { createServer } from "node:http"
 import { Api } from "./Api.ts"
 import * as Boundary from "./Boundary.ts"
+import * as Dashboard from "./Dashboard.ts"
+import * as EventStream from "./EventStream.ts"
 import * as FaultTolerance from "./FaultToleranceHandlers.ts"
+import * as Operations from "./OperationsHandlers.ts"
 import * as OperatorToken from "./OperatorToken.ts"
 import * as Probes from "./Probes.ts"
 import * as VectorStore from "./VectorStoreHandlers.ts"
@@ -34,6 +37,9 @@ export const routes = (options: Pick<Options, "token" | "maxBody">) =>
         HttpApiBuilder.group(Api, "faultTolerance", (group) =>
           Effect.map(FaultTolerance.handlers, (all) =>
             group.handleAll(all))),
+        HttpApiBuilder.group(Api, "operations", (group) =>
+          Effect.map(Operations.handlers, (all) =>
+            group.handleAll(all))),
         HttpApiBuilder.group(Api, "vectorStore", (group) =>
           Effect.map(VectorStore.handlers, (all) =>
             group.handleAll(all)))
@@ -42,6 +48,11 @@ export const routes = (options: Pick<Options, "token" | "maxBody">) =>
       Layer.provide(HttpApiMiddleware.layerProblemDetails({ includeDetails: true }))
     ),
     Probes.layer,
+    Layer.unwrap(
+      Effect.map(Probes.Draining, (draining) =>
+        EventStream.layer({ until: Deferred.await(draining) }))
+    ),
+    Dashboard.layer,
     PrometheusMetrics.layerHttp(),
     HttpApiScalar.layer(Api, { scalar: { withDefaultFonts: false, hideTestRequestButton: true } })
   ).pipe(
@@ -52,6 +63,8 @@ export const routes = (options: Pick<Options, "token" | "maxBody">) =>
   )
 
 const plainRoutes = [
+  ...Dashboard.routes,
+  ["GET", "/api/fault-tolerance/stream"],
   ["GET", "/livez"],
   ["GET", "/readyz"],
   ["GET", "/startupz"],

@@ -31,7 +31,7 @@ export const handlers = Effect.gen(function*() {
   const health = yield* Health
   const { documents } = library
 
-  const search = (request: SearchRequest) => library.search(request).pipe(Effect.map(respond), told)
+  const search = (request: SearchRequest) => Effect.zipWith(library.search(request), library.lacks, respond).pipe(told)
   const byId = <A>(id: DocumentId, found: Effect.Effect<Option.Option<A>, Failure>) =>
     Effect.flatMap(told(found), Option.match({ onSome: Effect.succeed, onNone: () => absent(id) }))
 
@@ -81,16 +81,21 @@ const report = (item: ItemReport) => ({
 })
 
 /** Complete means: the best there is, now. Everything less is named. */
-export const respond = (answer: Served.Served<SearchAnswer>): SearchResponse => {
+export const respond = (
+  answer: Served.Served<SearchAnswer>,
+  lacks: ReadonlyArray<string> = []
+): SearchResponse => {
   const reasons = [
     ...answer.failures.map(({ category, provider }) => `${provider} did not answer: ${category}`),
     ...(answer._tag === "Stale" ? [`the answer is ${Math.round(answer.age / 1_000)} s old`] : []),
     ...(answer._tag === "Partial" ? [`without ${answer.missing.join(", ")}`] : []),
     ...(answer._tag === "Default" ? ["nobody answered: this is the declared default"] : []),
-    ...answer.value.losses.map((loss) => losses[loss])
+    ...answer.value.losses.map((loss) => losses[loss]),
+    ...lacks
   ]
+  const less = Served.isDegraded(answer) || answer.value.losses.length > 0 || lacks.length > 0
   return {
-    completeness: Served.isDegraded(answer) || answer.value.losses.length > 0 ? "Degraded" : "Complete",
+    completeness: less ? "Degraded" : "Complete",
     reasons,
     answer
   }

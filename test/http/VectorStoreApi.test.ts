@@ -180,6 +180,7 @@ it.live("says who failed and when to ask again when nobody answers", () =>
       Effect.map(VectorStore, (store) =>
         Library.of({
           documents: store,
+          lacks: Effect.succeed([]),
           search: () =>
             Effect.fail({
               _tag: "AllProvidersFailed",
@@ -204,5 +205,9 @@ it("names everything that an answer lacks", () => {
   assert.deepInclude(respond(Served.cached({ ...value, losses: [] }, "openai", 1)), {
     completeness: "Complete",
     reasons: []
+  })
+  assert.deepInclude(respond(Served.live({ ...value, losses: [] }, "neon"), ["12 of 50 documents are in"]), {
+    completeness: "Degraded",
+    reasons: ["12 of 50 documents are in"]
   })
 })
