@@ -66,7 +66,10 @@ const makeCharts = () => {
         {
           width: box.clientWidth,
           height: 160,
-          axes: [{ ...axis }, { ...axis, size: 56 }],
+          axes: [{ ...axis, space: 80, values: (_, splits) => splits.map((seconds) => clock(seconds * 1000)) }, {
+            ...axis,
+            size: 56
+          }],
           scales: { y: { range: (_, __, max) => [0, Math.max(1, (max ?? 0) * 1.1)] } },
           series: [
             {},
@@ -469,11 +472,7 @@ const move = async (key, action) => {
     }
   } else {
     if (response?.status === 401) token = undefined
-    say(response?.status === 401 ? "The token is wrong" : `Circuit ${key}: ${action} failed`)
-    showStream(
-      "lost",
-      response?.status === 401 ? "the token is wrong: nothing was changed" : `could not ${action} ${key}`
-    )
+    say(response?.status === 401 ? "The token is wrong: nothing was changed" : `Could not ${action} circuit ${key}`)
   }
 }
 

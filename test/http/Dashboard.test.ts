@@ -1,0 +1,227 @@
+import { NodeHttpServer } from "@effect/platform-node"
+import { assert, it } from "@effect/vitest"
+import { Context, Effect, Exit, Layer, Metric, Redacted, Scope } from "effect"
+import { HttpRouter, HttpServer } from "effect/http"
+import { HttpApi, HttpApiBuilder, HttpApiMiddleware } from "effect/http-api"
+import { mkdirSync, readFileSync } from "node:fs"
+import { createServer } from "node:http"
+import { createRequire } from "node:module"
+import { join } from "node:path"
+import type { Page } from "playwright-core"
+import * as Alerts from "../../src/Alerts.ts"
+import * as CircuitBreaker from "../../src/CircuitBreaker.ts"
+import * as Event from "../../src/Event.ts"
+import * as Health from "../../src/Health.ts"
+import * as Boundary from "../../src/http/Boundary.ts"
+import * as Dashboard from "../../src/http/Dashboard.ts"
+import * as EventStream from "../../src/http/EventStream.ts"
+import { Operations } from "../../src/http/Operations.ts"
+import { OperationsApi } from "../../src/http/OperationsApi.ts"
+import { handlers } from "../../src/http/OperationsHandlers.ts"
+import * as OperatorToken from "../../src/http/OperatorToken.ts"
+import * as Telemetry from "../../src/Telemetry.ts"
+import { absent, browser, executablePath } from "../browser.ts"
+
+const Api = HttpApi.make("theirs").add(OperationsApi)
+const token = "an-operator's-token"
+const artefacts = join(import.meta.dirname, "..", "artifacts")
+
+class Breaker extends Context.Service<Breaker, CircuitBreaker.Service>()("holdfast/test/Breaker") {}
+
+const services = Layer.unwrap(Effect.map(Breaker, (breaker) =>
+  Operations.layer({
+    guards: [{ provider: "openai", breaker }],
+    levels: [{
+      service: "unified",
+      status: Effect.succeed({ rank: 1, name: "Reduced", since: 0, reasons: ["openai is down"] }),
+      hold: () => Effect.void,
+      release: Effect.void
+    }]
+  }))).pipe(
+    Layer.provideMerge(
+      Layer.mergeAll(
+        Health.Health.layer({ providers: [{ name: "openai" }, { name: "neon" }] }),
+        Alerts.Alerts.layer({ rules: Alerts.defaultRules("unified") })
+      )
+    ),
+    Layer.provideMerge(Layer.effect(Breaker, CircuitBreaker.make({ name: "openai.search", failureThreshold: 3 }))),
+    Layer.provideMerge(Layer.mergeAll(Telemetry.layer(), Event.EventLog.layer())),
+    Layer.provideMerge(Layer.sync(Metric.MetricRegistry, () => new Map()))
+  )
+
+const served = (port: number) =>
+  HttpRouter.serve(
+    Layer.mergeAll(HttpApiBuilder.layer(Api), EventStream.layer(), Dashboard.layer).pipe(
+      Layer.provide(
+        HttpApiBuilder.group(Api, "operations", (group) => Effect.map(handlers, (all) => group.handleAll(all)))
+      ),
+      Layer.provide(OperatorToken.layer(Redacted.make(token))),
+      Layer.provide(HttpApiMiddleware.layerProblemDetails({ includeDetails: true })),
+      Layer.provide(Boundary.layer(Api, { routes: Dashboard.routes }))
+    ),
+    { disableLogger: true, disableListenLog: true }
+  ).pipe(
+    Layer.provideMerge(services),
+    Layer.provideMerge(
+      NodeHttpServer.layer(createServer, { port, host: "127.0.0.1", gracefulShutdownTimeout: "100 millis" })
+    )
+  )
+
+/** A server in a scope of its own, so that it can be stopped within a test. */
+const start = Effect.fnUntraced(function*(port: number) {
+  const scope = yield* Scope.make()
+  yield* Effect.addFinalizer(() => Scope.close(scope, Exit.void))
+  const context = yield* Layer.buildWithScope(served(port), scope)
+  const { address } = Context.get(context, HttpServer.HttpServer)
+  return {
+    stop: Scope.close(scope, Exit.void),
+    url: HttpServer.formatAddress(address),
+    port: "port" in address ? address.port : 0,
+    breaker: Context.get(context, Breaker),
+    count: (outcome: Telemetry.CallOutcome, times: number) => {
+      const recorder = Context.get(context, Telemetry.Telemetry)!.recorder("unified", "search")
+      for (let i = 0; i < times; i++) {
+        recorder.begin(Date.now())
+        recorder.end(outcome, 20 + i, Date.now())
+      }
+      if (outcome === "failure") recorder.error("NetworkError", Date.now())
+    }
+  }
+})
+
+const open = Effect.fnUntraced(
+  function*(url: string, options: { readonly dark?: boolean; readonly width?: number } = {}) {
+    const errors: Array<string> = []
+    const chromium = yield* browser
+    const page = yield* Effect.promise(async () => {
+      const page = await chromium.newPage({
+        viewport: { width: options.width ?? 1280, height: 900 },
+        colorScheme: options.dark === true ? "dark" : "light",
+        reducedMotion: "reduce"
+      })
+      page.on("pageerror", (error) => errors.push(String(error)))
+      page.on("console", (message) => {
+        if (message.type() === "error") errors.push(message.text())
+      })
+      await page.goto(url)
+      await page.locator("#stream.live").waitFor()
+      return page
+    })
+    return { page, errors }
+  }
+)
+
+const violations = (page: Page) =>
+  Effect.promise(async () => {
+    await page.evaluate(readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8"))
+    const found = await page.evaluate("axe.run()") as { violations: ReadonlyArray<{ id: string; help: string }> }
+    return found.violations.map(({ help, id }) => `${id}: ${help}`)
+  })
+
+const shot = (page: Page, name: string) =>
+  Effect.promise(async () => {
+    mkdirSync(artefacts, { recursive: true })
+    await page.screenshot({ path: join(artefacts, `dashboard-${name}.png`), fullPage: true })
+  })
+
+it.live("shows an outage as it happens, and lets an operator act with the token", (ctx) => {
+  if (executablePath === undefined) return ctx.skip(absent)
+  return Effect.gen(function*() {
+    const server = yield* start(0)
+    server.count("success", 50)
+    const { errors, page } = yield* open(server.url)
+    const fail = Effect.exit(Effect.fail("down").pipe(server.breaker.execute()))
+    yield* Effect.all([fail, fail, fail])
+    server.count("failure", 10)
+    // The event is there within two seconds, the lane and the table say open.
+    yield* Effect.promise(() =>
+      page.locator("#events li", { hasText: "openai.search: Closed → Open" }).waitFor({ timeout: 2_000 })
+    )
+    yield* Effect.promise(() => page.locator(".lane .state", { hasText: "■ open" }).waitFor({ timeout: 5_000 }))
+    yield* Effect.promise(() => page.locator("#errors", { hasText: "NETWORK" }).waitFor({ timeout: 5_000 }))
+    assert.match(yield* Effect.promise(() => page.locator("#breakers").innerText()), /in \d+ s/)
+
+    // A wrong token changes nothing; the right one closes the circuit.
+    const close = page.getByRole("button", { name: "Close circuit openai.search" })
+    yield* Effect.promise(async () => {
+      await close.click()
+      await page.locator("#token").fill("wrong")
+      await page.getByRole("button", { name: "Continue" }).click()
+      await page.getByText("The token is wrong").waitFor()
+    })
+    assert.strictEqual(yield* server.breaker.state(), "Open")
+    // The one error so far is the browser's own line about the 401.
+    assert.lengthOf(errors.splice(0), 1)
+    yield* Effect.promise(async () => {
+      await close.click()
+      await page.locator("#token").fill(token)
+      await page.getByRole("button", { name: "Continue" }).click()
+      await page.locator("#breakers .state", { hasText: "closed" }).waitFor()
+    })
+    assert.strictEqual(yield* server.breaker.state(), "Closed")
+    yield* Effect.promise(() => page.locator("#events li", { hasText: "breaker close: openai.search" }).waitFor())
+    assert.deepStrictEqual(errors, [])
+  }).pipe(Effect.scoped)
+}, 60_000)
+
+it.live("says when the stream is lost, and goes on after the server is back", (ctx) => {
+  if (executablePath === undefined) return ctx.skip(absent)
+  return Effect.gen(function*() {
+    const first = yield* start(0)
+    const { page } = yield* open(first.url)
+    yield* first.stop
+    yield* Effect.promise(() => page.getByText(/stream lost, data as of/).waitFor({ timeout: 10_000 }))
+    const second = yield* start(first.port)
+    yield* Effect.promise(() => page.locator("#stream.live").waitFor({ timeout: 15_000 }))
+    yield* second.breaker.forceOpen()
+    yield* Effect.promise(() => page.locator("#events li", { hasText: "Operator" }).waitFor({ timeout: 5_000 }))
+  }).pipe(Effect.scoped)
+}, 60_000)
+
+it.live("is accessible and complete in light, dark and on a phone, under its policy", (ctx) => {
+  if (executablePath === undefined) return ctx.skip(absent)
+  return Effect.gen(function*() {
+    const server = yield* start(0)
+    for (
+      const [name, options] of [
+        ["light", {}],
+        ["dark", { dark: true }],
+        ["phone", { width: 390 }]
+      ] as const
+    ) {
+      yield* Effect.gen(function*() {
+        const { errors, page } = yield* open(server.url, options)
+        yield* server.breaker.forceOpen()
+        server.count("success", 40)
+        server.count("failure", 4)
+        // Two snapshots: charts have something to draw.
+        yield* Effect.promise(() => page.locator("#calls[aria-label*='answered']").waitFor({ timeout: 10_000 }))
+        assert.deepStrictEqual(yield* violations(page), [], name)
+        // Nothing is wider than the page: no sideways scrolling.
+        assert.isAtMost(
+          yield* Effect.promise(() =>
+            page.evaluate("document.documentElement.scrollWidth - innerWidth") as Promise<number>
+          ),
+          0,
+          name
+        )
+        assert.deepStrictEqual(errors, [], name)
+        yield* shot(page, name)
+      }).pipe(Effect.scoped)
+    }
+    const response = yield* Effect.promise(() => fetch(server.url))
+    assert.include(response.headers.get("content-security-policy") ?? "", "script-src 'self'")
+  }).pipe(Effect.scoped)
+}, 90_000)
+
+it("weighs less than 300 kB, scripts and all", () => {
+  const require = createRequire(import.meta.url)
+  const folder = join(import.meta.dirname, "..", "..", "src", "http", "dashboard")
+  const files = [
+    ...["index.html", "app.js", "style.css", "icon.svg"].map((name) => join(folder, name)),
+    join(require.resolve("uplot/package.json"), "..", "dist", "uPlot.esm.js"),
+    join(require.resolve("uplot/package.json"), "..", "dist", "uPlot.min.css")
+  ]
+  const bytes = files.reduce((sum, file) => sum + readFileSync(file).length, 0)
+  assert.isBelow(bytes, 300_000)
+})
