@@ -50,7 +50,7 @@ export interface AttemptOptions<A, E> {
  * import { Effect } from "effect"
  * import { Timeout } from "holdfast"
  *
- * const stuck = Effect.uninterruptible(Effect.sleep("1 hour"))
+ * const stuck = Effect.uninterruptible(Effect.never)
  * const error = await Effect.runPromise(stuck.pipe(Timeout.attempt("10 millis"), Effect.flip))
  * error._tag // => "TimedOut"
  * ```
