@@ -54,7 +54,7 @@ export interface Options {
   readonly vectorStore?: string | undefined
   /** What the vector store holds from the start. */
   readonly documents?: Iterable<Document> | undefined
-  /** How long an attached file is in progress. Defaults to 0: it is done when first asked for. */
+  /** How long an attached file is in progress. Defaults to 0: it is done at once. */
   readonly processing?: Duration.Input | undefined
   /** Seeds the chances of faults by probability. Defaults to 1. */
   readonly seed?: number | undefined

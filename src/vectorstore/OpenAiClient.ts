@@ -7,12 +7,13 @@
  * and only for the raw response: every body is decoded here, because the package hands out whatever text a proxy
  * answered with, and makes an empty list of it. Every failure is a `ProviderError`; interruption closes the connection.
  */
-import { Context, type Duration, Effect, Layer, Option, Redacted, Schema, Stream } from "effect"
+import { Context, type Duration, Effect, Layer, Option, Redacted, Result, Schema, Stream } from "effect"
 import { Classifier } from "../Classifier.ts"
 import { checked, checks } from "../internal/options.ts"
 import type { InvalidOptions } from "../InvalidOptions.ts"
 import {
   ConfigurationError,
+  mayRetry,
   ProviderError,
   TemporaryFailureError,
   TimeoutError,
@@ -334,6 +335,9 @@ export const processingError = (provider: string, operation: string, file: Store
 
 const finished = (status: string): boolean => status === "completed" || status === "failed" || status === "cancelled"
 
+/** Looks at a file in progress that fail one after the other before the wait is given up. */
+const looksThatMayFail = 3
+
 const defaultURL = "https://api.openai.com/v1"
 
 const load = (name: string): Effect.Effect<ClientClass, ProviderError> =>
@@ -488,11 +492,18 @@ export const make: (options: Options) => Effect.Effect<Api, ProviderError | Inva
       Effect.gen(function*() {
         let current = first
         let wait = settings.pollInterval
+        let failures = 0
         while (!isFinished(current)) {
           yield* Effect.sleep(wait)
-          const { headers, value } = yield* look
-          current = value
-          const asked = Number(headers.get("openai-poll-after-ms") ?? Number.NaN)
+          const looked = yield* Effect.result(look)
+          if (Result.isFailure(looked)) {
+            // The work goes on at the provider's side: one look that fails does not undo it.
+            if (++failures === looksThatMayFail || !mayRetry(looked.failure, true)) return yield* looked.failure
+            continue
+          }
+          failures = 0
+          current = looked.success.value
+          const asked = Number(looked.success.headers.get("openai-poll-after-ms") ?? Number.NaN)
           wait = asked > 0 && asked <= 60_000 ? asked : settings.pollInterval
         }
         return current

@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { ConfigProvider, Effect, Fiber, Layer, Option, Redacted } from "effect"
+import { ConfigProvider, Duration, Effect, Fiber, Layer, Option, Redacted, Stream } from "effect"
 import { OpenAI as OpenAI7 } from "openai"
 import { OpenAI as OpenAI6 } from "openai6"
 import { Fault, OpenAiEmulator } from "../../src/testing/index.ts"
@@ -45,3 +45,361 @@ for (const version of [7, 6] as const) {
       }))
   }
 }
+
+const document = (name: string, content = `zebra called ${name}`, more?: Partial<Document>): Document =>
+  Document.make({ id: DocumentId.make(name), content, ...more })
+const documents = (count: number, content = "zebra"): ReadonlyArray<Document> =>
+  Array.from({ length: count }, (_, i) => document(`d${String(i).padStart(4, "0")}`, `${content} number ${i}`))
+const ids = (store: Service) => Effect.map(store.list({ limit: 1_000 }), (page) => page.documents.map(({ id }) => id))
+
+it.live("asks the cheapest question for health, once, with no retries of the client's own", () =>
+  Effect.gen(function*() {
+    const { emulator, store } = yield* setUp()
+    yield* store.health
+    assert.deepStrictEqual(yield* emulator.requests, { "vectorStores.list": 1 })
+    yield* emulator.fault(Fault.status(500))
+    const error = yield* Effect.flip(store.search({ query: "zebra" }))
+    assert.strictEqual(error.reason._tag, "TemporaryFailureError")
+    assert.strictEqual((yield* emulator.requests)["vectorStores.search"], 1)
+    assert.isTrue((yield* emulator.exchanges).every(({ clientRetry }) => clientRetry === 0))
+  }))
+
+const faults: ReadonlyArray<readonly [name: string, fault: Fault.Fault, tag: string, detail?: string]> = [
+  ["a rate limit", Fault.rateLimited(90_000), "RateLimitError"],
+  ["an exhausted quota", Fault.quotaExhausted(), "ConfigurationError", "QuotaExhausted"],
+  ["an internal error", Fault.status(500), "TemporaryFailureError"],
+  ["a gateway's page", Fault.badGateway, "ServiceUnavailableError"],
+  ["an overload", Fault.unavailable(), "ServiceUnavailableError"],
+  ["a request too large", Fault.status(413), "ValidationError"],
+  ["a refused key", Fault.status(401), "AuthenticationError"],
+  ["a refused country", Fault.status(403), "AuthorizationError"],
+  ["a reset", Fault.reset(), "NetworkError"],
+  ["a reset in the body", Fault.reset("body"), "NetworkError"],
+  ["a body cut off", Fault.body("truncated"), "NetworkError"],
+  ["broken JSON", Fault.body("malformed"), "UnknownError", "InvalidResponse"],
+  ["an empty body", Fault.body("empty"), "UnknownError", "InvalidResponse"],
+  ["a text", Fault.body("text"), "UnknownError", "InvalidResponse"],
+  ["a sign-in page", Fault.body("html"), "UnknownError", "InvalidResponse"]
+]
+for (const version of [6, 7] as const) {
+  it.live(`openai ${version}: tells each fault of the provider apart, and never answers it with an empty list`, () =>
+    Effect.gen(function*() {
+      const { emulator, store } = yield* setUp({ client: clients[version] }, { documents: documents(3) })
+      for (const [name, fault, tag, detail] of faults) {
+        const error = yield* Effect.flip(store.search({ query: "zebra" }).pipe(emulator.during(fault)))
+        assert.strictEqual(error.reason._tag, tag, name)
+        if (detail !== undefined) assert.strictEqual(error.reason.detail, detail, name)
+        assert.strictEqual(error.provider, "openai")
+      }
+      const limited = yield* Effect.flip(store.stats.pipe(emulator.during(Fault.rateLimited(90_000))))
+      assert.strictEqual(Duration.toMillis(limited.retryAfter ?? 0), 90_000)
+    }))
+
+  for (const at of ["headers", "body"] as const) {
+    it.live(`openai ${version}: gives up a request that hangs at its ${at}, and closes the connection`, () =>
+      Effect.gen(function*() {
+        const { emulator, store } = yield* setUp({ client: clients[version], requestTimeout: "80 millis" })
+        yield* emulator.fault(Fault.hang(at))
+        const error = yield* Effect.flip(store.search({ query: "zebra" }))
+        assert.strictEqual(error.reason._tag, "TimeoutError")
+        const fiber = yield* Effect.forkChild(store.search({ query: "zebra" }))
+        yield* Effect.sleep("30 millis")
+        yield* Fiber.interrupt(fiber)
+        yield* Effect.sleep("30 millis")
+        assert.strictEqual(yield* emulator.connections, 0)
+      }))
+  }
+}
+
+it.live("scenario 55: in an outage every operation fails as what it is, never with a value", () =>
+  Effect.gen(function*() {
+    const { client, emulator, store } = yield* setUp({}, { documents: documents(3) })
+    yield* emulator.stop
+    const id = DocumentId.make("d0000")
+    const operations: ReadonlyArray<Effect.Effect<unknown, { readonly reason: { readonly _tag: string } }>> = [
+      store.search({ query: "zebra" }),
+      store.add(document("new")),
+      store.addMany(documents(2)),
+      store.get(id),
+      store.update(id, { content: "x" }),
+      store.delete(id),
+      store.list(),
+      store.stats,
+      store.health,
+      client.files.delete(FileId.make("file-1")),
+      client.embeddings({ model: "text-embedding-3-small", input: ["x"] })
+    ]
+    for (const operation of operations) {
+      assert.strictEqual((yield* Effect.flip(operation)).reason._tag, "NetworkError")
+    }
+  }))
+
+it.live("leaves no orphan, wherever an upload breaks", () =>
+  Effect.gen(function*() {
+    const { emulator, store } = yield* setUp({}, { processing: "5 millis" })
+    const steps = [
+      ["files.create", Fault.reset("request")],
+      ["files.create", Fault.reset("answer")],
+      ["files.create", Fault.body("text")],
+      ["vectorStores.files.create", Fault.reset("request")],
+      ["vectorStores.files.create", Fault.status(400)],
+      ["vectorStores.files.retrieve", Fault.status(500)]
+    ] as const
+    for (const [route, fault] of steps) {
+      yield* emulator.fault(fault, { route, times: route === "vectorStores.files.retrieve" ? 3 : 1 })
+      assert.isTrue((yield* Effect.exit(store.add(document("one"))))._tag === "Failure", route)
+      yield* emulator.clear()
+      assert.deepStrictEqual([yield* emulator.orphans, yield* emulator.files], [[], 0], `${route} ${fault._tag}`)
+    }
+    // What cannot be cleaned up at once is cleaned up before the next write.
+    yield* emulator.fault(Fault.reset("answer"), { route: "files.create", times: 1 })
+    yield* emulator.fault(Fault.status(500), { route: "files.list" })
+    yield* Effect.flip(store.add(document("one")))
+    assert.strictEqual((yield* emulator.orphans).length, 1)
+    yield* emulator.clear()
+    yield* store.add(document("two"))
+    assert.deepStrictEqual([yield* emulator.orphans, yield* emulator.files], [[], 1])
+  }))
+
+it.live("finds out that a file was attached when the answer was lost", () =>
+  Effect.gen(function*() {
+    const { emulator, store } = yield* setUp()
+    yield* emulator.fault(Fault.reset("answer"), { route: "vectorStores.files.create", times: 1 })
+    yield* store.add(document("one"))
+    assert.deepStrictEqual(yield* ids(store), ["one"])
+    assert.strictEqual(yield* emulator.files, 1)
+  }))
+
+it.live("keeps the old version when the new one fails, and finds no old one when only its removal failed", () =>
+  Effect.gen(function*() {
+    const { emulator, store } = yield* setUp()
+    yield* store.add(document("one", "old zebra"))
+    yield* emulator.fault(Fault.processingFailed("invalid_file"), { times: 1 })
+    const error = yield* Effect.flip(store.add(document("one", "new zebra")))
+    assert.deepStrictEqual([error.reason._tag, error.reason.code], ["ValidationError", "invalid_file"])
+    assert.strictEqual(Option.getOrThrow(yield* store.get(DocumentId.make("one"))).content, "old zebra")
+    yield* emulator.fault(Fault.status(503), { route: "files.delete" })
+    yield* store.add(document("one", "new zebra"))
+    assert.strictEqual(yield* emulator.files, 2)
+    const { hits } = yield* store.search({ query: "old zebra" })
+    assert.deepStrictEqual(hits.map(({ content }) => content), ["new zebra"])
+    yield* emulator.clear()
+    yield* store.add(document("two"))
+    assert.strictEqual(yield* emulator.files, 2)
+  }))
+
+it.live("waits for a file in a status that nobody knows, and not for ever", () =>
+  Effect.gen(function*() {
+    const { emulator, store } = yield* setUp({ processingDeadline: "100 millis" }, { processing: "5 millis" })
+    yield* emulator.fault(Fault.unknownStatus("queued"), { route: "vectorStores.files.retrieve", times: 3 })
+    yield* emulator.fault(Fault.status(500), { route: "vectorStores.files.retrieve", times: 2 })
+    yield* store.add(document("one"))
+    assert.isAtLeast((yield* emulator.requests)["vectorStores.files.retrieve"] ?? 0, 6)
+    yield* emulator.resetRequests
+    yield* emulator.fault(Fault.unknownStatus("queued"), { route: "vectorStores.files.retrieve" })
+    const error = yield* Effect.flip(store.add(document("two")))
+    assert.deepStrictEqual([error.reason._tag, error.reason.detail], ["TimeoutError", "ProcessingTimeout"])
+    // It slept between the looks.
+    assert.isBelow((yield* emulator.requests)["vectorStores.files.retrieve"] ?? 0, 60)
+    assert.deepStrictEqual(yield* ids(store), ["one"])
+    assert.strictEqual(yield* emulator.files, 1)
+  }))
+
+it.live("scenario 58: a batch reports on each document, and what failed is not there", () =>
+  Effect.gen(function*() {
+    const { emulator, store } = yield* setUp()
+    yield* emulator.fault(Fault.processingFailed("server_error", "number 1"))
+    const { items } = yield* store.addMany(documents(25), { batchSize: 10 })
+    const failed = items.filter(({ _tag }) => _tag === "Failed")
+    // 1 and 10 to 19
+    assert.strictEqual(failed.length, 11)
+    assert.isTrue(failed.every((it) => it._tag === "Failed" && it.error.reason._tag === "TemporaryFailureError"))
+    assert.strictEqual((yield* ids(store)).length, 14)
+    assert.deepStrictEqual([yield* emulator.orphans, yield* emulator.files], [[], 14])
+    const refused = yield* Effect.flip(store.addMany(documents(2), { batchSize: 0 }))
+    assert.strictEqual(refused.reason._tag, "ValidationError")
+  }))
+
+it.live("a batch whose answer is lost is cleaned up, and stored once when repeated", () =>
+  Effect.gen(function*() {
+    const { emulator, store } = yield* setUp()
+    yield* emulator.fault(Fault.reset("answer"), { route: "vectorStores.fileBatches.create", times: 1 })
+    const first = yield* store.addMany(documents(8), { operationId: "op" })
+    assert.isTrue(first.items.every(({ _tag }) => _tag === "Failed" || _tag === "Unknown"))
+    const second = yield* store.addMany(documents(8), { operationId: "op" })
+    assert.isTrue(second.items.every(({ _tag }) => _tag === "Stored" || _tag === "AlreadyStored"))
+    assert.strictEqual((yield* ids(store)).length, 8)
+    assert.deepStrictEqual([yield* emulator.orphans, yield* emulator.files], [[], 8])
+  }))
+
+it.live("a batch cut short is resumed by another process: all stored, none twice, nothing left over", () =>
+  Effect.gen(function*() {
+    const emulator = yield* OpenAiEmulator.make()
+    const batch = documents(300)
+    const storeOf = Effect.flatMap(build(emulator), (context) => Effect.provideContext(VectorStore, context))
+    const options = { operationId: "load-1", batchSize: 100 }
+    const first = yield* storeOf
+    // The process dies while the second hundred is being uploaded: it cannot clean up.
+    yield* first.addMany(batch, {
+      ...options,
+      onProgress: () =>
+        emulator.fault(Fault.latency(1)).pipe(
+          Effect.andThen(emulator.fault(Fault.status(500), { route: "files.delete" })),
+          Effect.andThen(emulator.fault(Fault.status(500), { route: "files.create", after: 50 })),
+          Effect.andThen(emulator.fault(Fault.hang(), { route: "vectorStores.fileBatches.create" }))
+        )
+    }).pipe(Effect.timeoutOption("400 millis"))
+    assert.isAbove((yield* emulator.orphans).length, 0)
+    yield* emulator.clear()
+    yield* emulator.resetRequests
+    const { items } = yield* (yield* storeOf).addMany(batch, options)
+    const count = (tag: string) => items.filter(({ _tag }) => _tag === tag).length
+    assert.deepStrictEqual([count("AlreadyStored"), count("Stored")], [100, 200])
+    assert.strictEqual((yield* ids(yield* storeOf)).length, 300)
+    assert.deepStrictEqual([yield* emulator.orphans, yield* emulator.files], [[], 300])
+    // What was uploaded before is not uploaded again.
+    assert.isBelow((yield* emulator.requests)["files.create"] ?? 0, 200)
+  }))
+
+it.live("uploads that no process will ever attach are swept, and others' files are left alone", () =>
+  Effect.gen(function*() {
+    const { client, emulator, store } = yield* setUp({ cleanupTimeout: "30 millis" }, { documents: documents(2) })
+    yield* client.files.upload("someone-elses.txt", "text")
+    yield* emulator.fault(Fault.status(500), { route: "vectorStores.files.create" })
+    yield* emulator.fault(Fault.status(500), { route: "files.delete" })
+    yield* Effect.flip(store.add(document("one")))
+    yield* emulator.clear()
+    const sweep = (olderThan: "0 millis" | "1 hour") =>
+      Effect.provideService(
+        OpenAiStore.sweep(VectorStoreId.make(emulator.vectorStore), { olderThan }),
+        OpenAiClient,
+        client
+      )
+    assert.strictEqual(yield* sweep("1 hour"), 0)
+    assert.strictEqual(yield* sweep("0 millis"), 1)
+    assert.deepStrictEqual(yield* emulator.orphans, ["someone-elses.txt"])
+    assert.strictEqual(yield* emulator.files, 3)
+  }))
+
+it.live("finds files of others under their own id, and reads, changes and deletes them", () =>
+  Effect.gen(function*() {
+    const { client, emulator, store } = yield* setUp()
+    const file = yield* client.files.upload("handbook.md", "Okapis hide in the forest")
+    yield* client.storeFiles.attach(VectorStoreId.make(emulator.vectorStore), { file_id: file.id })
+    const { hits } = yield* store.search({ query: "okapi" })
+    const id = DocumentId.make(file.id)
+    assert.deepStrictEqual(hits.map(({ content, id, title }) => ({ id, title, content })), [
+      { id, title: "handbook.md", content: "Okapis hide in the forest" }
+    ])
+    assert.deepStrictEqual(
+      yield* store.get(id),
+      Option.some({ id, title: "handbook.md", content: "Okapis hide in the forest" })
+    )
+    assert.deepStrictEqual(yield* client.sourceFiles([file.id, FileId.make("file-gone")]), [
+      Option.some(file),
+      Option.none()
+    ])
+    assert.strictEqual(yield* store.delete(id), true)
+    assert.strictEqual(yield* emulator.files, 0)
+  }))
+
+it.live("reads back documents of any title, with as many attributes as there is room for", () =>
+  Effect.gen(function*() {
+    const { store } = yield* setUp()
+    const many = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, i) => [`key${i}`, i]))
+    const given = [
+      document("full", "text", { title: "A title", attributes: many(15) }),
+      document("full and bare", "text\n\nmore", { attributes: many(15) }),
+      document("long title", "text", { title: "t\n".repeat(400) }),
+      document("~odd=id%7E/..", "\n\ntext", { title: "" })
+    ]
+    for (const it of given) yield* store.add(it)
+    for (const it of given) assert.deepStrictEqual(yield* store.get(it.id), Option.some(it))
+    const { documents } = yield* store.list()
+    assert.deepStrictEqual(
+      new Set(documents.map((it) => JSON.stringify(it))),
+      new Set(given.map((it) => JSON.stringify(it)))
+    )
+    for (const attributes of [many(16), { doc_id: "x" }]) {
+      const refused = yield* Effect.flip(store.add(document("x", "x", { attributes })))
+      assert.strictEqual(refused.reason._tag, "ValidationError")
+    }
+  }))
+
+it.live("finds as many documents as asked for, though passages repeat and the API gives 50 at a time", () =>
+  Effect.gen(function*() {
+    const long = "zebras of the savanna graze all day long. ".repeat(400)
+    const { store } = yield* setUp({}, {
+      documents: [document("long", long), document("longer", long + long), ...documents(120)]
+    })
+    const { hits } = yield* store.search({ query: "zebras", limit: 100 })
+    assert.strictEqual(new Set(hits.map(({ id }) => id)).size, 100)
+    const few = yield* store.search({ query: "zebras savanna graze", limit: 3 })
+    assert.deepStrictEqual(new Set(few.hits.slice(0, 2).map(({ id }) => id as string)), new Set(["long", "longer"]))
+  }))
+
+it.live("a missing vector store is a wrong setting, a wrong key a refusal", () =>
+  Effect.gen(function*() {
+    const { emulator, store } = yield* setUp({ vectorStore: VectorStoreId.make("vs_gone") })
+    const operations = [
+      store.search({ query: "x" }),
+      store.get(DocumentId.make("x")),
+      store.list(),
+      store.stats,
+      store.add(document("x")),
+      store.addMany([document("x")])
+    ] as const
+    for (const operation of operations) {
+      const { reason } = yield* Effect.flip<unknown, { readonly reason: { _tag: string; detail?: string } }, never>(
+        operation
+      )
+      assert.deepStrictEqual([reason._tag, reason.detail], ["ConfigurationError", "VectorStoreMissing"])
+    }
+    assert.strictEqual(yield* emulator.files, 0)
+    const wrong = yield* build(emulator, { apiKey: Redacted.make("sk-wrong-key") })
+    const error = yield* Effect.flip((yield* Effect.provideContext(VectorStore, wrong)).health)
+    assert.strictEqual(error.reason._tag, "AuthenticationError")
+    assert.notInclude(JSON.stringify(error), "sk-wrong-key")
+  }))
+
+it.live("the whole surface: stores are made, changed, listed by pages and deleted", () =>
+  Effect.gen(function*() {
+    const { client, emulator } = yield* setUp()
+    const made = yield* client.stores.create({ name: "mine", metadata: { by: "me" }, expiresAfterDays: 7 })
+    assert.deepStrictEqual([made.name, made.status, made.metadata], ["mine", "completed", { by: "me" }])
+    assert.strictEqual((yield* client.stores.update(made.id, { name: "ours" })).name, "ours")
+    yield* Effect.forEach(Array.from({ length: 120 }), () => client.stores.create({}), { concurrency: 8 })
+    assert.strictEqual(yield* Effect.map(client.stores.list.pipe(Stream.runCollect), (all) => all.length), 122)
+    const file = yield* client.files.upload("a.txt", "text")
+    const batch = yield* client.batches.create(made.id, [{ file_id: file.id, attributes: { a: 1 } }])
+    const done = yield* client.batches.processed(batch)
+    assert.deepStrictEqual([done.status, done.file_counts.completed], ["completed", 1])
+    const held = yield* client.storeFiles.get(made.id, file.id)
+    assert.deepStrictEqual(Option.map(held, ({ attributes }) => attributes), Option.some({ a: 1 }))
+    assert.strictEqual(yield* client.storeFiles.detach(made.id, file.id), true)
+    assert.strictEqual(yield* client.storeFiles.detach(made.id, file.id), false)
+    assert.strictEqual(yield* client.stores.delete(made.id), true)
+    assert.strictEqual(yield* client.stores.delete(made.id), false)
+    assert.deepStrictEqual(yield* client.stores.get(made.id), Option.none())
+    assert.isAbove((yield* emulator.requests)["vectorStores.list"] ?? 0, 1)
+    assert.throws(() => VectorStoreId.make(""))
+    assert.throws(() => FileId.make(".."))
+  }))
+
+it.effect("without a key or a vector store it is not configured, and says what is missing", () =>
+  Effect.gen(function*() {
+    const configured = (env: Record<string, string>) =>
+      Effect.result(OpenAiStore.configuration).pipe(
+        Effect.provide(ConfigProvider.layer(ConfigProvider.fromEnv({ env })))
+      )
+    const none = yield* configured({ OPENAI_API_KEY: "" })
+    assert.isTrue(none._tag === "Failure" && none.failure._tag === "NotConfigured")
+    assert.deepStrictEqual(
+      none._tag === "Failure" && none.failure._tag === "NotConfigured" ? none.failure.missing : [],
+      ["OPENAI_API_KEY", "OPENAI_VECTORSTORE"]
+    )
+    const bad = yield* configured({ OPENAI_API_KEY: "sk-1", OPENAI_VECTORSTORE: "https://example.org/x" })
+    assert.isTrue(bad._tag === "Failure" && bad.failure._tag === "InvalidOptions")
+    const good = yield* configured({ OPENAI_API_KEY: "sk-1", OPENAI_VECTORSTORE: "vs_1" })
+    assert.isTrue(good._tag === "Success" && good.success.vectorStore === "vs_1")
+  }))
