@@ -174,6 +174,14 @@ export interface Source<out A, out E, out R = never> {
   readonly call: Effect.Effect<A, E, R>
   /** Whether it makes sense to ask; asked for 5 seconds at most, and a failure means no. */
   readonly available?: Effect.Effect<boolean, unknown, R> | undefined
+  /** How the call went, where somebody counts. */
+  readonly tally?: Tally | undefined
+}
+
+/** The attempts of one call at one source. */
+export interface Tally {
+  attempts: number
+  hedged: boolean
 }
 
 export interface InOrderOptions {
@@ -185,8 +193,8 @@ export interface InOrderOptions {
   readonly fallbackOn?: ((error: ProviderError) => boolean) | undefined
   /** Limits how many calls may be with a source that is not their first. Defaults to no limit. */
   readonly limit?: Limit | undefined
-  /** Told when a source is given up on and the next is asked. */
-  readonly onNext?: ((failure: Served.Failure, next: string) => void) | undefined
+  /** Told when a source is given up on and the next is asked, and when, in epoch milliseconds. */
+  readonly onNext?: ((failure: Served.Failure, next: string, now: number) => void) | undefined
 }
 
 /** How many calls may fall back at once, so that a storm of them cannot take the process. */
@@ -220,7 +228,7 @@ export const inOrder = <A, E extends { readonly _tag: string }, R>(
     if (source === undefined) return Effect.fail(allFailed(service, operation, failures))
     const own = Effect.map(
       withShare(source, mostMillis, sources.length - index, operation),
-      (value) => Served.live(value, source.name, { degraded: index > 0, failures })
+      (value) => Served.live(value, source.name, { ...source.tally, degraded: index > 0, failures })
     )
     return Effect.catchCause(index > 0 && limit !== undefined ? limited(own, limit) : own, (cause) => {
       const found = Cause.findError(cause)
@@ -231,8 +239,12 @@ export const inOrder = <A, E extends { readonly _tag: string }, R>(
       if (error instanceof FallbackFull) return Effect.fail(allFailed(service, operation, now))
       if (error instanceof ProviderError && !fallbackOn(error)) return Effect.fail(error)
       const next = sources[index + 1]
-      if (next !== undefined) onNext?.(now.at(-1)!, next.name)
-      return from(index + 1, now)
+      return next === undefined || onNext === undefined
+        ? from(index + 1, now)
+        : Effect.flatMap(Clock.currentTimeMillis, (at) => {
+          onNext(now.at(-1)!, next.name, at)
+          return from(index + 1, now)
+        })
     })
   }
   return Effect.suspend(() => from(0, []))

@@ -154,6 +154,8 @@ export interface Call<A, E = unknown, R = unknown> {
   readonly schema: Schema.Codec<A, unknown> | undefined
   readonly lookup: Effect.Effect<Served.Served<A>, E, R>
   readonly onResult?: ((result: Result) => void) | undefined
+  /** What a caller who joined is told when his deadline passes first. */
+  readonly late?: (() => E) | undefined
 }
 
 /**
@@ -354,6 +356,7 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
     tags: call.tags,
     effect: store === undefined || call.schema === undefined ? call.lookup : throughStore(call, store, call.schema),
     onEnd: (exit, flight) => settle(call, exit, flight),
+    late: call.late,
     onJoin: (began) => {
       if (began) counts.misses++
       else counts.coalesced++

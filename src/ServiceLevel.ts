@@ -18,6 +18,7 @@ import {
 import * as Event from "./Event.ts"
 import * as internal from "./internal/levelState.ts"
 import { checked, checks } from "./internal/options.ts"
+import { stackless } from "./internal/stackless.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
 
 /** From most to least able. */
@@ -147,10 +148,10 @@ export interface Service {
   /** Every change from now on. A reader that is 64 changes behind loses the oldest. */
   readonly changes: Stream.Stream<Change>
   /**
-   * The rank on offer.
+   * The refusal of an operation that tolerates no worse level, if it is refused. `now` is epoch milliseconds.
    * @internal
    */
-  readonly rankUnsafe: (now: number) => number
+  readonly refusal: (worst: LevelInput, now: number) => LevelTooLow | undefined
 }
 
 export class ServiceLevel extends Context.Service<ServiceLevel, Service>()("holdfast/ServiceLevel") {
@@ -158,18 +159,21 @@ export class ServiceLevel extends Context.Service<ServiceLevel, Service>()("hold
     Layer.effect(ServiceLevel, make(options))
 }
 
-/** The check that looks whether providers may be asked, first choice first; see `levelOfProviders` for the table. */
+/**
+ * The check that looks whether providers are up, first choice first; `levelOfProviders` in `internal/levelState` has the
+ * table. A provider whose own check fails is not.
+ */
 export const providersCheck = (
-  providers: ReadonlyArray<{ readonly name: string; readonly availability: (now: number) => number }>
+  providers: ReadonlyArray<{ readonly name: string; readonly up: Effect.Effect<boolean, unknown> }>
 ): Check => ({
   name: "providers",
-  check: Effect.map(Clock.currentTimeMillis, (now) => {
-    const down = providers.filter(({ availability }) => availability(now) > 0)
-    return {
-      target: internal.levelOfProviders(providers.map((provider) => !down.includes(provider))),
-      reason: `not to be asked now: ${down.map(({ name }) => name).join(", ")}`
-    }
-  })
+  check: Effect.map(
+    Effect.forEach(providers, ({ up }) => Effect.orElseSucceed(up, () => false), { concurrency: "unbounded" }),
+    (up) => ({
+      target: internal.levelOfProviders(up),
+      reason: `down: ${providers.filter((_, index) => !up[index]).map(({ name }) => name).join(", ")}`
+    })
+  )
 })
 
 const settingsOf = (options: Options) => {
@@ -245,11 +249,17 @@ export const make = Effect.fnUntraced(function*(
   const setOverride = (next: internal.Override | undefined, reason: string): Effect.Effect<Level> =>
     change(reason, () => MutableRef.set(override, next))
 
-  const rankUnsafe = (now: number): number => internal.rankOf(levelAt(now))
+  const refusal = (worst: LevelInput, now: number): LevelTooLow | undefined => {
+    const required = internal.levelOf(rank(worst))
+    const actual = levelAt(now)
+    return internal.rankOf(actual) <= internal.rankOf(required)
+      ? undefined
+      : stackless(() => new LevelTooLow({ service, required, actual }))
+  }
 
   return {
     service,
-    rankUnsafe,
+    refusal,
     observe,
     check,
     current: Effect.map(Clock.currentTimeMillis, levelAt),
@@ -310,14 +320,11 @@ export const make = Effect.fnUntraced(function*(
       )
     }),
     release: Effect.asVoid(setOverride(undefined, "released")),
-    allows: (worst) => Effect.map(Clock.currentTimeMillis, (now) => rankUnsafe(now) <= rank(worst)),
+    allows: (worst) => Effect.map(Clock.currentTimeMillis, (now) => refusal(worst, now) === undefined),
     require: (worst) => {
-      const required = internal.levelOf(rank(worst))
       const check = Effect.flatMap(Clock.currentTimeMillis, (now) => {
-        const actual = levelAt(now)
-        return internal.rankOf(actual) <= internal.rankOf(required)
-          ? Effect.void
-          : Effect.fail(new LevelTooLow({ service, required, actual }))
+        const refused = refusal(worst, now)
+        return refused === undefined ? Effect.void : Effect.fail(refused)
       })
       return (self) => Effect.andThen(check, self)
     },

@@ -2,8 +2,9 @@
  * One piece of work for all who ask for the same thing at once. The work belongs to nobody: it survives the caller that
  * began it and is interrupted when the last one leaves.
  */
-import { Clock, Context, Effect, type Exit, Fiber } from "effect"
+import { Clock, Context, Effect, Exit, Fiber } from "effect"
 import { current as currentDeadline } from "../Deadline.ts"
+import { arm, disarm } from "./deadlineTimer.ts"
 
 /** Work in progress. */
 export interface Flight {
@@ -26,6 +27,8 @@ export interface Work<A, E, R> {
   readonly onEnd: (exit: Exit.Exit<A, E>, flight: Flight) => void
   /** Asked before the work is begun: what has been answered since the caller looked. */
   readonly ready?: ((fiber: Fiber.Fiber<unknown, unknown>) => Exit.Exit<A, E> | undefined) | undefined
+  /** What a caller who joined is told when his deadline passes before that of the work; else he waits on. */
+  readonly late?: (() => E) | undefined
   /** Told once whether the caller began the work or joined it. */
   readonly onJoin?: ((began: boolean) => void) | undefined
 }
@@ -55,10 +58,22 @@ export class SingleFlight {
         const exit = flight.fiber.pollUnsafe()
         if (exit !== undefined) return answer(exit)
         flight.waiters++
-        const forget = flight.fiber.addObserver(answer)
+        const deadline = fiber.getRef(currentDeadline)
+        const timer = known === undefined || work.late === undefined || deadline >= flight.deadline
+          ? undefined
+          : arm(fiber, Math.max(0, deadline - nowOf(fiber)), () => {
+            forget()
+            if (this.leave(flight)) flight.fiber.interruptUnsafe(fiber.id)
+            resume(Exit.fail(work.late!()))
+          })
+        const forget = flight.fiber.addObserver((exit) => {
+          disarm(timer)
+          answer(exit)
+        })
         return Effect.suspend(() => {
+          disarm(timer)
           forget()
-          return this.leave(flight)
+          return this.leave(flight) ? Fiber.interrupt(flight.fiber) : Effect.void
         })
       })
     )
@@ -114,12 +129,13 @@ export class SingleFlight {
     if (this.flights.get(flight.key) === flight) this.flights.delete(flight.key)
   }
 
-  private leave(flight: Flight): Effect.Effect<void> {
+  /** Tells whether nobody waits any more, so that the work is to be interrupted. */
+  private leave(flight: Flight): boolean {
     flight.waiters--
-    if (flight.waiters > 0) return Effect.void
+    if (flight.waiters > 0) return false
     // Nobody may join work that is being interrupted.
     this.detach(flight)
-    return Fiber.interrupt(flight.fiber)
+    return true
   }
 
   /** The work ended for want of its beginner's time, and the fiber has more. */
@@ -129,7 +145,9 @@ export class SingleFlight {
     fiber: Fiber.Fiber<unknown, unknown>
   ): boolean {
     if (exit._tag === "Success" || flight.deadline === Infinity) return false
-    const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    const now = nowOf(fiber)
     return now >= flight.deadline && fiber.getRef(currentDeadline) > now
   }
 }
+
+const nowOf = (fiber: Fiber.Fiber<unknown, unknown>): number => fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
