@@ -14,6 +14,7 @@ import { Classifier } from "./Classifier.ts"
 import type * as Deadline from "./Deadline.ts"
 import * as Event from "./Event.ts"
 import * as Hedge from "./Hedge.ts"
+import { LatencyWindow } from "./internal/latencyHistogram.ts"
 import { checked, checks } from "./internal/options.ts"
 import {
   type Call,
@@ -174,8 +175,10 @@ const build = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Pi
     rateLimit,
     bulkhead,
     timeout,
+    attemptMillis: typeof retry?.attemptTime === "number" ? retry.attemptTime : 0,
     toError: classifier.toError,
-    timed: telemetry !== undefined || timeout?.quantile !== undefined || countsSlowCalls(options.breaker),
+    timed: telemetry !== undefined || timeout?.quantile !== undefined || retry?.attemptTime === "measured" ||
+      countsSlowCalls(options.breaker),
     waiting: new Map()
   }
 
@@ -183,7 +186,10 @@ const build = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Pi
   const shared = (operation: string): Operation => {
     const known = operations.get(operation)
     if (known !== undefined) return known
-    const made: Operation = { recorder: telemetry?.recorder(provider, operation), expectedMillis: 0 }
+    const made: Operation = {
+      recorder: telemetry?.recorder(provider, operation),
+      latencies: retry?.attemptTime === "measured" ? new LatencyWindow(latencyMillis) : undefined
+    }
     if (operations.size < maxOperations) operations.set(operation, made)
     return made
   }
@@ -239,6 +245,9 @@ const build = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Pi
 
 /** Names that calls bring are not bounded; what is kept for them is. */
 const maxOperations = 1_000
+
+/** How long a measured attempt counts, up to twice that. */
+const latencyMillis = 5 * 60_000
 
 const asEffect = (work: Work): Effect.Effect<unknown, unknown> =>
   work._tag === "Effect" ? work.effect : Effect.tryPromise({ try: work.start, catch: (error) => error })
@@ -313,7 +322,14 @@ const retryOf = Effect.fnUntraced(function*({ provider, retry }: Options) {
     ),
     sink: yield* Event.Sink
   }
-  return { core, budget: service.budget }
+  const { attemptTime } = own
+  return {
+    core,
+    budget: service.budget,
+    attemptTime: attemptTime === "measured"
+      ? attemptTime
+      : Duration.toMillis(Duration.fromInputUnsafe(attemptTime ?? 0))
+  }
 })
 
 const hedgeOf = (

@@ -5,7 +5,7 @@
  * All stages are plain cores (`admit`, `settle`), so that an attempt is one admission, one settlement and one pair of
  * clock reads, however many stages there are. Composed of one operator per policy it costs 1.4 to 2.4 times as much.
  */
-import { Cause, Clock, Context, Duration, Effect, Exit, Fiber } from "effect"
+import { Cause, Clock, Context, Duration, Effect, Effectable, Exit, Fiber } from "effect"
 import type * as Bulkhead from "../Bulkhead.ts"
 import type * as CircuitBreaker from "../CircuitBreaker.ts"
 import type { FailureContext } from "../Classifier.ts"
@@ -18,8 +18,9 @@ import { attemptMillis } from "../Timeout.ts"
 import { type CircuitCore, REFUSED } from "./circuitCore.ts"
 import { runningFiber } from "./deadlineRun.ts"
 import { arm, disarm, type Timer } from "./deadlineTimer.ts"
+import type { LatencyWindow } from "./latencyHistogram.ts"
 import type { QuantileLimit } from "./quantileLimit.ts"
-import { attempt as attemptNumber, type RetryCall, type RetryCore, RetryRun } from "./retryRun.ts"
+import { type RetryCall, type RetryCore, RetryRun } from "./retryRun.ts"
 import { stackless } from "./stackless.ts"
 
 /** The stages of one provider, outer to inner. One that is not configured is `undefined`, and nothing is asked of it. */
@@ -31,6 +32,8 @@ export interface Stages {
   readonly rateLimit: RateLimit.Service | undefined
   readonly bulkhead: Bulkhead.Service | undefined
   readonly timeout: TimeoutStage | undefined
+  /** How long an attempt is expected to take where that is not measured. */
+  readonly attemptMillis: number
   readonly toError: (failure: unknown, context: FailureContext) => ProviderError
   /** Whether somebody wants to know how long a call took: worth a second clock read. */
   readonly timed: boolean
@@ -49,8 +52,8 @@ export interface TimeoutStage {
 /** What all calls of one operation share. */
 export interface Operation {
   readonly recorder: Recorder | undefined
-  /** How long a successful call takes, as a moving mean. */
-  expectedMillis: number
+  /** What successful calls took, where somebody wants to know how long the next will take. */
+  readonly latencies: LatencyWindow | undefined
 }
 
 /** What is known of a call before it is made; one for all runs of a `protect`. */
@@ -85,12 +88,46 @@ const maxHoldMillis = 3_600_000
 
 const interrupted: AnyExit = Exit.interrupt()
 
+/** What all runs of one `protect` share. */
+interface Plan {
+  readonly stages: Stages
+  readonly call: Call
+  readonly work: Work
+  /** One attempt, whose failure is only told; otherwise the first, which sees to the further ones. */
+  readonly single: boolean
+  /**
+   * Whether the work runs apart from the fiber that waits for it, because a timeout may leave it behind: a promise, or
+   * an effect in a fiber of its own.
+   */
+  readonly apart: boolean
+  circuit: CircuitCore | undefined
+}
+
 /** The call through all stages: an attempt that sees to its retries, or with hedging the same in frames around it. */
 export const protect = (stages: Stages, call: Call, work: Work): AnyEffect =>
   stages.hedge === undefined ? attempt(stages, call, work, false) : hedged(stages, stages.hedge, call, work)
 
+const attempt = (stages: Stages, call: Call, work: Work, single: boolean): AnyEffect => {
+  const apart = work._tag === "Promise" || stages.timeout !== undefined || call.deadlineMillis < Infinity
+  const plan: Plan = { stages, call, work, single, apart, circuit: undefined }
+  return apart
+    // Everything happens in the one register: were the permit taken in one primitive and the work started in the next,
+    // an interruption between the two would lose the permit. And work that ends at once costs no suspension, no timer.
+    ? Effect.callback((resume) => {
+      const self = new Attempt(plan, runningFiber())
+      const answer = self.ask(self.at)
+      if (answer === "Admitted") return self.launch(resume)
+      resume(answer === "Refused" ? self.rescue() : self.framed(Effect.suspend(() => self.proceed(answer))))
+      return undefined
+    })
+    // Inside frames that stand before anything is taken.
+    : Effect.withFiber((fiber) => {
+      const self = new Attempt(plan, fiber)
+      return self.framed(self)
+    })
+}
+
 const hedged = (stages: Stages, hedge: Hedge.Service, call: Call, work: Work): AnyEffect => {
-  const { retry } = stages
   const { recorder } = call.shared
   const one = attempt(stages, call, work, true)
   const another = recorder === undefined ? one : Effect.flatMap(Clock.currentTimeMillis, (now) => {
@@ -99,91 +136,78 @@ const hedged = (stages: Stages, hedge: Hedge.Service, call: Call, work: Work): A
   })
   const unit = hedge.execute(call)((index) => index === 0 ? one : another)
   return Effect.withFiber((fiber) => {
-    const startedAt = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-    retry?.budget?.deposit()
-    const retried = retry === undefined ? unit : Effect.catchCause(
-      unit,
-      (cause) => new RetryRun(retry, call, startedAt, call.shared.expectedMillis).recover(cause, unit)
-    )
-    const first = fiber.getRef(attemptNumber) === 1 ? retried : Effect.provideService(retried, attemptNumber, 1)
-    return call.deadlineMillis === Infinity ? first : Effect.provideService(
-      first,
-      Deadline.current,
-      Math.min(startedAt + call.deadlineMillis, fiber.getRef(Deadline.current))
-    )
+    const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    stages.retry?.budget?.deposit()
+    const retried = stages.retry === undefined
+      ? unit
+      : Effect.catchCause(unit, (cause) => again(stages, call, now, cause, unit))
+    return until(deadlineOf(call, fiber, now), retried)
   })
 }
 
-/**
- * A first attempt at the call, which sees to the further ones, or one of these (`single`), whose failure is only told.
- */
-const attempt = (stages: Stages, call: Call, work: Work, single: boolean): AnyEffect =>
-  // Work that a timeout may leave behind is a promise, or runs in a fiber of its own. Everything happens in the one
-  // register: were the permit taken in one primitive and the work started in the next, an interruption between the two
-  // would lose the permit. And work that ends at once costs neither a suspension nor a timer.
-  work._tag === "Promise" || stages.timeout !== undefined || call.deadlineMillis < Infinity
-    ? Effect.callback((resume) => {
-      const self = new Attempt(stages, call, work, single, runningFiber(), true)
-      const answer = self.ask(self.startedAt)
-      if (answer === "Admitted") return self.launch(resume)
-      resume(answer === "Refused" ? self.rescue() : self.framed(() => self.proceed(answer)))
-      return undefined
-    })
-    // Other work runs where it is, inside a frame that stands before anything is taken.
-    : Effect.withFiber((fiber) => {
-      const self = new Attempt(stages, call, work, single, fiber, false)
-      return self.framed(() => self.proceed(self.ask(self.startedAt)))
-    })
+/** Whoever has no deadline of its own leaves the caller's to whoever set it. */
+const deadlineOf = (call: Call, fiber: AnyFiber, now: number): number =>
+  call.deadlineMillis === Infinity ? Infinity : Math.min(now + call.deadlineMillis, fiber.getRef(Deadline.current))
 
-class Attempt implements Bulkhead.Lease, RateLimit.Lease {
-  readonly startedAt: number
+const until = (deadlineAt: number, effect: AnyEffect): AnyEffect =>
+  deadlineAt === Infinity ? effect : Effect.provideService(effect, Deadline.current, deadlineAt)
+
+const again = (
+  stages: Stages,
+  call: Call,
+  startedAt: number,
+  cause: Cause.Cause<unknown>,
+  unit: AnyEffect
+): AnyEffect =>
+  new RetryRun(
+    stages.retry!,
+    call,
+    startedAt,
+    call.shared.latencies?.quantile(0.5, 1, startedAt) ?? stages.attemptMillis
+  ).recover(cause, unit)
+
+/** How far an attempt has come. */
+type Phase = "Asking" | "Admitted" | "Started" | "Settled"
+
+/** It is itself the effect that asks all stages and goes on, which saves a closure and a primitive per call. */
+class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lease, RateLimit.Lease {
+  /** When it began, and once it is admitted, since when. */
+  at: number
   /** Whether it has the bulkhead's permit. */
   held = false
   /** Whether it has taken from the rate limit. */
   taken = false
   private token: number = REFUSED
-  private admittedAt = -1
-  private started = false
-  /** Whether the outcome was told. */
-  private settled = false
-  private cancelled = false
+  private phase: Phase = "Asking"
   /** Whether the frames of `framed` are around it; then they deal with a failure. */
   private inFrame = false
   private failure: Failed | undefined = undefined
-  private readonly stages: Stages
-  private readonly call: Call
-  private readonly work: Work
-  private readonly single: boolean
+  private readonly plan: Plan
   private readonly fiber: AnyFiber
-  /** Whether the work runs apart from the fiber that waits for it. */
-  private readonly apart: boolean
   private readonly clock: Clock.Clock
   private readonly circuit: CircuitCore | undefined
   private readonly deadlineAt: number
 
-  constructor(
-    stages: Stages,
-    call: Call,
-    work: Work,
-    single: boolean,
-    fiber: AnyFiber,
-    apart: boolean
-  ) {
-    this.stages = stages
-    this.call = call
-    this.work = work
-    this.single = single
+  constructor(plan: Plan, fiber: AnyFiber) {
+    super()
+    const { call, single, stages } = plan
+    this.plan = plan
     this.fiber = fiber
-    this.apart = apart
     // From the fiber, for each call: 10 ns dearer than one captured early, but a test clock is obeyed.
     this.clock = fiber.getRef(Clock.Clock)
-    this.startedAt = this.clock.currentTimeMillisUnsafe()
-    this.circuit = stages.breaker?.core(call.circuit)
-    // Whoever has no deadline of its own leaves it to the caller's to be enforced.
-    this.deadlineAt = call.deadlineMillis === Infinity
-      ? Infinity
-      : Math.min(this.startedAt + (single ? Infinity : call.deadlineMillis), fiber.getRef(Deadline.current))
+    this.at = this.clock.currentTimeMillisUnsafe()
+    // A circuit that was forgotten never has an era again, so that the look-up finds its successor.
+    if (plan.circuit === undefined || plan.circuit.era < 0) plan.circuit = stages.breaker?.core(call.circuit)
+    this.circuit = plan.circuit
+    // An attempt after the first finds the call's deadline in its context.
+    this.deadlineAt = single && call.deadlineMillis < Infinity
+      ? fiber.getRef(Deadline.current)
+      : deadlineOf(call, fiber, this.at)
     if (!single) stages.retry?.budget?.deposit()
+  }
+
+  override asEffect(): AnyEffect {
+    return this.proceed(this.ask(this.at))
   }
 
   /**
@@ -194,12 +218,12 @@ class Attempt implements Bulkhead.Lease, RateLimit.Lease {
    * admission that counts comes last, so that no probe waits in a queue and who waited through a trip is refused.
    */
   ask(now: number): Answer {
-    const { bulkhead, rateLimit } = this.stages
+    const { bulkhead, rateLimit } = this.plan.stages
     const { circuit } = this
     if (now >= this.deadlineAt) return this.refuse(fail(this.exceeded()), now)
     if (circuit !== undefined && circuit.peek(now) > 0) return this.refuse(circuit.refused(now), now)
     if (rateLimit !== undefined && !this.taken) {
-      this.taken = rateLimit.core.tryTake(this.call.cost, now)
+      this.taken = rateLimit.core.tryTake(this.plan.call.cost, now)
       if (!this.taken) return "AwaitLimit"
     }
     if (bulkhead !== undefined && !this.held) {
@@ -210,56 +234,56 @@ class Attempt implements Bulkhead.Lease, RateLimit.Lease {
       this.token = circuit.admit(now)
       if (this.token === REFUSED) return this.refuse(circuit.refused(now), now)
     }
-    this.admittedAt = now
-    this.call.shared.recorder?.begin(now)
+    this.at = now
+    this.phase = "Admitted"
+    this.plan.call.shared.recorder?.begin(now)
     return "Admitted"
   }
 
-  /** Runs the rest inside the frames that give back what is held and deal with a failure. */
-  framed(body: () => AnyEffect): AnyEffect {
+  /** Runs the body inside the frames that give back what is held and deal with a failure. */
+  framed(body: AnyEffect): AnyEffect {
     this.inFrame = true
     return Effect.catchCause(
-      Effect.onExitPrimitive(Effect.suspend(body), (exit) => this.leave(exit)),
+      Effect.onExitPrimitive(body, (exit) => this.leave(exit)),
       (cause) => this.failure === undefined ? Effect.failCause(cause) : this.rescue()
     )
   }
 
   proceed(answer: Answer): AnyEffect {
+    const { call, stages } = this.plan
     switch (answer) {
       case "Admitted":
-        return this.apart ? Effect.callback((resume) => this.launch(resume)) : this.inPlace()
+        return this.plan.apart ? Effect.callback((resume) => this.launch(resume)) : this.inPlace()
       case "Refused":
         return this.failure!
       case "AwaitLimit":
-        return this.queue(this.stages.rateLimit!.wait(this, { cost: this.call.cost }))
+        return this.queue(stages.rateLimit!.wait(this, { cost: call.cost }))
       case "AwaitPermit":
-        return this.queue(this.stages.bulkhead!.wait(this, this.call.queue))
+        return this.queue(stages.bulkhead!.wait(this, call.queue))
     }
   }
 
   /** Starts the admitted work under the attempt timeout, apart from the waiting fiber. Returns how to cancel it. */
   launch(resume: (effect: AnyEffect) => void): Effect.Effect<void> | undefined {
-    this.started = true
-    const { work } = this
+    this.phase = "Started"
+    const { work } = this.plan
     return work._tag === "Effect" ? this.runEffect(work.effect, resume) : this.runPromise(work.start, resume)
   }
 
   /** What a failure comes to: another attempt, or the failure. */
   rescue(): AnyEffect {
-    const { call, deadlineAt, stages, work } = this
+    const { call, single, stages, work } = this.plan
     const failure = this.failure!
-    if (stages.retry === undefined || this.single) return failure
-    const run = new RetryRun(stages.retry, call, this.startedAt, call.shared.expectedMillis)
-    const rest = run.recover(failure.cause, attempt(stages, call, work, true))
-    return deadlineAt === Infinity ? rest : Effect.provideService(rest, Deadline.current, deadlineAt)
+    return stages.retry === undefined || single
+      ? failure
+      : until(this.deadlineAt, again(stages, call, this.at, failure.cause, attempt(stages, call, work, true)))
   }
 
   /** Waits for its turn, or until the circuit opens, and asks everything again. */
   private queue(wait: Effect.Effect<void, unknown>): AnyEffect {
-    const { circuit, deadlineAt } = this
-    const bounded = deadlineAt === Infinity ? wait : Effect.provideService(wait, Deadline.current, deadlineAt)
-    const turn = circuit === undefined ? bounded : Effect.raceFirst(bounded, this.trip(circuit))
-    return Effect.matchEffect(turn, {
+    const { circuit } = this
+    const bounded = until(this.deadlineAt, wait)
+    return Effect.matchEffect(circuit === undefined ? bounded : Effect.raceFirst(bounded, this.trip(circuit)), {
       onFailure: (error) => {
         this.refuse(fail(error), this.clock.currentTimeMillisUnsafe())
         return this.failure!
@@ -269,7 +293,7 @@ class Attempt implements Bulkhead.Lease, RateLimit.Lease {
   }
 
   private trip(circuit: CircuitCore): Effect.Effect<void> {
-    const { waiting } = this.stages
+    const { waiting } = this.plan.stages
     return Effect.callback((resume) => {
       const wake = (): void => resume(Effect.void)
       const all = waiting.get(circuit) ?? new Set()
@@ -284,22 +308,23 @@ class Attempt implements Bulkhead.Lease, RateLimit.Lease {
   // -- starting and ending the work ----------------------------------------------------------------------------------
 
   private runEffect(effect: AnyEffect, resume: (effect: AnyEffect) => void): Effect.Effect<void> | undefined {
-    const child = Effect.runForkWith(this.context())(effect)
+    const { deadlineAt, fiber } = this
+    const context = deadlineAt === Infinity ? fiber.context : Context.add(fiber.context, Deadline.current, deadlineAt)
+    const child = Effect.runForkWith(context)(effect)
     const exit = child.pollUnsafe()
     if (exit !== undefined) {
-      resume(this.ended(exit, this.stages.timed ? this.clock.currentTimeMillisUnsafe() : this.admittedAt))
+      resume(this.ended(exit, this.plan.stages.timed ? this.clock.currentTimeMillisUnsafe() : this.at))
       return undefined
     }
-    const timer = this.armTimeout(resume, () => child.interruptUnsafe(this.fiber.id))
+    const timer = this.armTimeout(resume, () => child.interruptUnsafe(fiber.id))
     child.addObserver((exit) => {
+      const late = this.phase === "Settled"
       disarm(timer)
-      const late = this.settled
       const answer = this.ended(exit, this.clock.currentTimeMillisUnsafe())
       if (!late) resume(answer)
     })
     return Effect.suspend(() => {
-      this.cancelled = true
-      disarm(timer)
+      this.cancel(timer)
       return Fiber.interrupt(child)
     })
   }
@@ -318,53 +343,43 @@ class Attempt implements Bulkhead.Lease, RateLimit.Lease {
     }
     promise.then((value) => end(Exit.succeed(value)), (error) => end(Exit.fail(error)))
     return Effect.sync(() => {
-      this.cancelled = true
-      disarm(timer)
-      controller?.abort()
+      this.cancel(timer)
       // Nothing can make a promise end, so it is not waited for; the permit is held until it does.
-      this.judge(interrupted, this.clock.currentTimeMillisUnsafe())
+      controller?.abort()
     })
   }
 
   private inPlace(): AnyEffect {
-    this.started = true
-    const effect = this.work._tag === "Effect" ? this.work.effect : Effect.never
-    return this.inherits() ? Effect.provideService(effect, attemptNumber, 1) : effect
+    this.phase = "Started"
+    // Promises never run in place.
+    return this.plan.work._tag === "Effect" ? this.plan.work.effect : Effect.never
   }
 
-  /** What the work runs with: the fiber's own context, except for what this call changes. */
-  private context(): Context.Context<never> {
-    const { deadlineAt, fiber } = this
-    const context = this.inherits() ? Context.add(fiber.context, attemptNumber, 1) : fiber.context
-    return deadlineAt === Infinity ? context : Context.add(context, Deadline.current, deadlineAt)
-  }
-
-  /** Whether a first attempt runs within a later one of another pipeline, whose number is not its own. */
-  private inherits(): boolean {
-    return !this.single && this.stages.retry !== undefined && this.fiber.getRef(attemptNumber) !== 1
+  /** The caller was interrupted: neutral, whatever the work makes of it. */
+  private cancel(timer: Timer | undefined): void {
+    disarm(timer)
+    this.judge(interrupted, this.clock.currentTimeMillisUnsafe())
   }
 
   /** At the limit the caller is answered at once, even where the work ignores its interruption. */
   private armTimeout(resume: (effect: AnyEffect) => void, cancel: () => void): Timer | undefined {
-    const { timeout } = this.stages
-    const remaining = this.deadlineAt - this.admittedAt
+    const { timeout } = this.plan.stages
+    const remaining = this.deadlineAt - this.at
     const limit = timeout === undefined ? Infinity : attemptMillis(
-      timeout.quantile?.current(this.admittedAt) ?? timeout.millis,
-      Math.min(this.deadlineAt, this.fiber.getRef(Deadline.current)) - this.admittedAt,
+      timeout.quantile?.current(this.at) ?? timeout.millis,
+      Math.min(this.deadlineAt, this.fiber.getRef(Deadline.current)) - this.at,
       timeout.ofRemaining
     )
     return arm(this.fiber, Math.min(limit, remaining), () => {
       const now = this.clock.currentTimeMillisUnsafe()
-      this.settled = true
+      this.phase = "Settled"
       if (limit < remaining) {
         timeout?.quantile?.record(limit, now)
         this.providerFailed(this.timedOut(limit), now)
-      } else if (timeout === undefined) {
-        this.providerFailed(this.timedOut(remaining), now)
-        this.failure = fail(this.exceeded())
       } else {
-        // It got less time than an attempt is due, and says nothing about the provider.
-        this.dropped(now)
+        // Where there is an attempt timeout, this attempt got less time than one is due, and says nothing.
+        if (timeout === undefined) this.providerFailed(this.timedOut(remaining), now)
+        else this.dropped(now)
         this.failure = fail(this.exceeded())
       }
       cancel()
@@ -374,13 +389,10 @@ class Attempt implements Bulkhead.Lease, RateLimit.Lease {
 
   /** The work has ended: what it held is free, and unless it was given up before, this is its outcome. */
   private ended(exit: AnyExit, now: number): AnyEffect {
-    if (this.settled) {
-      this.giveBack()
-      return exit
-    }
-    this.judge(exit, now)
+    const late = this.phase === "Settled"
+    if (!late) this.judge(exit, now)
     this.giveBack()
-    return this.answer(exit)
+    return late ? exit : this.answer(exit)
   }
 
   private answer(exit: AnyExit): AnyEffect {
@@ -389,31 +401,32 @@ class Attempt implements Bulkhead.Lease, RateLimit.Lease {
 
   private leave(exit: AnyExit): undefined {
     // Work apart settles itself when it ends, which may be later than now.
-    if (this.apart && this.started) return
-    if (!this.settled) this.judge(exit, this.clock.currentTimeMillisUnsafe())
+    if (this.plan.apart && (this.phase === "Started" || this.phase === "Settled")) return
+    if (this.phase !== "Settled") this.judge(exit, this.clock.currentTimeMillisUnsafe())
     this.giveBack()
   }
 
   private giveBack(): void {
     if (this.held) {
       this.held = false
-      this.stages.bulkhead!.core.release()
-    }
-    if (this.taken && !this.started) {
-      this.taken = false
-      this.stages.rateLimit!.core.limiter.untake(this.call.cost)
+      this.plan.stages.bulkhead!.core.release()
     }
   }
 
   // -- what the outcome means ----------------------------------------------------------------------------------------
 
-  /** The one settlement of an admitted attempt. */
+  /** The one settlement. */
   private judge(exit: AnyExit, now: number): void {
-    this.settled = true
-    if (this.admittedAt < 0) return
+    const { phase } = this
+    this.phase = "Settled"
+    if (phase !== "Started" && this.taken) {
+      this.taken = false
+      this.plan.stages.rateLimit!.core.limiter.untake(this.plan.call.cost)
+    }
+    if (phase === "Asking") return
     if (exit._tag === "Success") return this.succeeded(now)
     const { reasons } = exit.cause
-    if (this.cancelled || reasons.some(Cause.isInterruptReason)) return this.dropped(now)
+    if (reasons.some(Cause.isInterruptReason)) return this.dropped(now)
     const failure = reasons.find(Cause.isFailReason)
     if (failure === undefined) return this.died(now)
     const { error } = failure
@@ -422,73 +435,75 @@ class Attempt implements Bulkhead.Lease, RateLimit.Lease {
       this.failure = exit as Failed
       this.providerFailed(error, now)
     } else {
-      const classified = this.stages.toError(error, { ...this.call, now })
-      this.providerFailed(classified, now)
+      this.providerFailed(this.plan.stages.toError(error, { ...this.plan.call, now }), now)
     }
   }
 
   private succeeded(now: number): void {
-    const latency = now - this.admittedAt
+    const { call: { shared }, stages } = this.plan
+    const latency = now - this.at
     this.circuit?.settle(this.token, "Success", latency, now)
-    this.stages.timeout?.quantile?.record(latency, now)
-    const { shared } = this.call
-    shared.expectedMillis += (latency - shared.expectedMillis) / 16
+    if (!stages.timed) return
+    stages.timeout?.quantile?.record(latency, now)
+    shared.latencies?.record(latency, now)
     shared.recorder?.end("success", latency, now)
   }
 
   private providerFailed(error: ProviderError, now: number): void {
     const { circuit } = this
-    const { rateLimit } = this.stages
+    const { call: { shared: { recorder } }, stages: { rateLimit } } = this.plan
     const { breaker, openForMillis } = error.verdicts
-    const latency = now - this.admittedAt
+    const latency = now - this.at
     const hold = error.reason._tag === "RateLimitError" && error.retryAfter !== undefined
       ? now + Math.min(maxHoldMillis, Duration.toMillis(error.retryAfter))
       : 0
     this.failure ??= fail(error)
     rateLimit?.core.holdUntil(hold)
     if (circuit !== undefined) {
-      const before = circuit.current
+      const wasOpen = circuit.current._tag === "Open"
       circuit.settle(this.token, breaker, latency, now, openForMillis)
       // Where there is no limit to hold, the circuit refuses until then.
       if (rateLimit === undefined && hold > 0) circuit.holdUntil(hold, now)
-      if (before._tag !== "Open" && circuit.current._tag === "Open") this.call.shared.recorder?.breakerTrip(now)
+      if (!wasOpen && circuit.current._tag === "Open") recorder?.breakerTrip(now)
       this.refuseWaiting(circuit, now)
     }
-    this.call.shared.recorder?.error(error.reason._tag, now)
-    this.call.shared.recorder?.end("failure", latency, now)
+    recorder?.error(error.reason._tag, now)
+    recorder?.end("failure", latency, now)
   }
 
-  /** A defect says nothing that could be classified, but no answer came. */
+  /** No answer came, but there is nothing to classify. */
   private died(now: number): void {
-    this.circuit?.settle(this.token, "Failure", now - this.admittedAt, now)
-    this.call.shared.recorder?.end("failure", now - this.admittedAt, now)
+    const latency = now - this.at
+    this.circuit?.settle(this.token, "Failure", latency, now)
+    this.plan.call.shared.recorder?.end("failure", latency, now)
   }
 
-  /** Interrupted: neutral everywhere. */
   private dropped(now: number): void {
     this.circuit?.release(this.token, now)
-    this.call.shared.recorder?.end("cancelled", now - this.admittedAt, now)
+    this.plan.call.shared.recorder?.end("cancelled", now - this.at, now)
   }
 
   private refuse(failure: Exit.Exit<never, unknown>, now: number): "Refused" {
+    const { recorder } = this.plan.call.shared
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- an exit that cannot succeed
     this.failure = failure as Failed
+    this.judge(failure, now)
     this.giveBack()
-    this.call.shared.recorder?.begin(now)
-    this.call.shared.recorder?.end("refused", 0, now)
+    recorder?.begin(now)
+    recorder?.end("refused", 0, now)
     return "Refused"
   }
 
   /** Whoever waits behind a circuit that refuses now is woken, and refused when it asks again. */
   private refuseWaiting(circuit: CircuitCore, now: number): void {
-    const all = this.stages.waiting.get(circuit)
+    const all = this.plan.stages.waiting.get(circuit)
     if (all === undefined || circuit.peek(now) === 0) return
     // By the scheduler: inline, their fibers would run in the middle of this settlement.
     for (const wake of all) this.fiber.currentDispatcher.scheduleTask(wake, 0)
   }
 
   private timedOut(millis: number): ProviderError {
-    const { correlationId, operation, provider } = this.call
+    const { correlationId, operation, provider } = this.plan.call
     return stackless(() =>
       new ProviderError({
         provider,
@@ -504,7 +519,7 @@ class Attempt implements Bulkhead.Lease, RateLimit.Lease {
   }
 
   private exceeded(): Deadline.DeadlineExceeded {
-    const { deadlineMillis } = this.call
+    const { deadlineMillis } = this.plan.call
     return stackless(() => new Deadline.DeadlineExceeded({ after: Duration.millis(deadlineMillis) }))
   }
 }
