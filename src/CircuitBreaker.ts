@@ -238,7 +238,7 @@ const settingsOf = (options: Options, shared: Shared) => {
 }
 
 const stateName = (core: CircuitCore, now: number): StateName => {
-  const waiting = core.peek(now)
+  const waiting = core.wait(now)
   const { _tag } = core.current
   return _tag === "Open" && waiting === 0 ? "ReadyToProbe" : _tag
 }

@@ -12,6 +12,7 @@ import {
   admittedShare,
   type CircuitRules,
   type Event,
+  initial,
   LATE,
   REFUSED,
   type State,
@@ -80,8 +81,8 @@ export class CircuitCore {
   /** The bucket of time in which a call was last settled. */
   private used: number
   private window: SlidingWindow
-  /** Made by the first transition: most circuits never see one. */
-  private state: Ref.Ref<State> | undefined = undefined
+  /** Made by the first transition, or to remember when a warm-up began: most circuits never see one. */
+  private state: Ref.Ref<State> | undefined
   private trouble: Trouble | undefined = undefined
 
   constructor(settings: CircuitSettings, key: string, now: number) {
@@ -90,6 +91,7 @@ export class CircuitCore {
     this.era = 0
     this.used = bucketOf(settings, now)
     this.window = newWindow(settings, this.used)
+    this.state = settings.rules.warmUpMillis > 0 ? Ref.makeUnsafe<State>(initial(now)) : undefined
   }
 
   /** The state, written on transitions. */
@@ -117,10 +119,15 @@ export class CircuitCore {
 
   /** Millis until a call would be admitted, 0 when it would be now. Decides nothing and takes nothing. */
   peek(now: number): number {
+    const millis = this.wait(now)
+    return millis > 0 && this.passesDry ? 0 : millis
+  }
+
+  /** The same for a circuit that is no dry run. */
+  wait(now: number): number {
     if (this.era >= 0) return 0
     if (now < this.current.at) this.step({ _tag: "Tick" }, now)
-    const millis = wait(this.current, now, this.settings.rules)
-    return millis > 0 && this.passesDry ? 0 : millis
+    return wait(this.current, now, this.settings.rules)
   }
 
   /** A token to settle or release, or `REFUSED`. */
@@ -360,8 +367,8 @@ const isWarm = ({ generation, since }: State, now: number, { warmUpMillis }: Cir
   generation > 0 || now < since || now - since >= warmUpMillis
 
 /** Counted from the breaker's start, a bucket's number stays a small integer, which costs no memory to keep. */
-const bucketOf = ({ bucketMillis, initial }: CircuitSettings, now: number): number =>
-  Math.floor((now - initial.since) / bucketMillis)
+const bucketOf = (settings: CircuitSettings, now: number): number =>
+  Math.floor((now - settings.initial.since) / settings.bucketMillis)
 
 const newWindow = ({ ofCalls, windowSize }: CircuitSettings, bucket: number): SlidingWindow =>
   new SlidingWindow(windowSize, ofCalls ? 0 : bucket)

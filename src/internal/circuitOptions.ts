@@ -72,10 +72,9 @@ export const circuitSettings = (
   prefix = ""
 ): CircuitSettings => {
   const check = checks("CircuitBreaker", prefix)
-  const off = (value: number | false | undefined) => value === false
-  const failureThreshold = off(options.failureThreshold)
+  const failureThreshold = options.failureThreshold === false
     ? Infinity
-    : check.int("failureThreshold", options.failureThreshold || undefined, 5, { min: 1 })
+    : check.int("failureThreshold", options.failureThreshold, 5, { min: 1 })
   const given = options.minimumThroughput === undefined
     ? undefined
     : check.int("minimumThroughput", options.minimumThroughput, 0, { min: 1 })
@@ -92,9 +91,7 @@ export const circuitSettings = (
   const rules: CircuitRules = {
     failureThreshold,
     consecutiveMinimum: given ?? 0,
-    failureRate: off(options.failureRate)
-      ? Infinity
-      : check.ratio("failureRate", options.failureRate || undefined, 0.5),
+    failureRate: options.failureRate === false ? Infinity : check.ratio("failureRate", options.failureRate, 0.5),
     failureCount: options.failureCount === undefined
       ? Infinity
       : check.int("failureCount", options.failureCount, 0, { min: 1 }),

@@ -83,8 +83,8 @@ class Guarded<A, E, R> {
   private readonly judge: Classify<A, E> | undefined
   private readonly self: Effect.Effect<A, E, R>
   private core: CircuitCore | undefined = undefined
-  /** What `framed` was built for; an era of -2 is nobody's. */
-  private era = -2
+  /** What `framed` was built for, beside the circuit. */
+  private era = -1
   private settings: CircuitSettings | undefined = undefined
   private context: Context.Context<never> | undefined = undefined
   private clock: Clock.Clock | undefined = undefined
@@ -111,13 +111,16 @@ class Guarded<A, E, R> {
   }
 
   private prepare(fiber: Fiber.Fiber<unknown, unknown>): Effect.Effect<A, E | CircuitOpen, R> {
-    if (this.core === undefined || this.core.retired) this.core = this.find(this.key)
+    if (this.core === undefined || this.core.retired) {
+      this.core = this.find(this.key)
+      this.framed = undefined
+    }
     const { core } = this
     // A look at the context costs a tenth of a look-up in it, and most runs share one.
     if (this.clock === undefined || fiber.context !== this.context) {
       this.context = fiber.context
       const clock = fiber.getRef(Clock.Clock)
-      if (clock !== this.clock) this.era = -2
+      if (clock !== this.clock) this.framed = undefined
       this.clock = clock
     }
     const { clock } = this
