@@ -29,8 +29,8 @@ export interface Options<in A = unknown> {
   /** Names the cache in a shared store and as the provider of what `get` and `set` keep. Defaults to `"cache"`. */
   readonly name?: string | undefined
   /**
-   * How long an answer is fresh; a function decides by the answer, and zero keeps it not at all. Defaults to
-   * `"1 minute"`.
+   * How long an answer is fresh, `"Infinity"` for ever; a function decides by the answer, and zero keeps it not at all.
+   * Defaults to `"1 minute"`.
    */
   readonly fresh?: Duration.Input | ((value: A) => Duration.Input) | undefined
   /**
@@ -203,7 +203,11 @@ export const layerShared = (options?: {
 
 const settingsOf = <A>(options: Options<A>) => {
   const { ensure, int, millis } = checks("ResponseCache")
-  const freshMillis = typeof options.fresh === "function" ? 0 : millis("fresh", options.fresh, "1 minute")
+  const freshMillis = typeof options.fresh === "function"
+    ? 0
+    : options.fresh === "Infinity"
+    ? Infinity
+    : millis("fresh", options.fresh, "1 minute")
   const retention = millis("cacheRetention", options.cacheRetention, 0)
   ensure(
     options.cacheRetention === undefined || retention >= freshMillis,
@@ -214,7 +218,7 @@ const settingsOf = <A>(options: Options<A>) => {
   const staleMillis = millis(
     "stale",
     options.stale,
-    options.cacheRetention === undefined ? "1 hour" : retention - freshMillis
+    options.cacheRetention === undefined ? "1 hour" : Math.max(0, retention - freshMillis)
   )
   return {
     freshMillis,
