@@ -175,7 +175,7 @@ class Run<A, E, R> {
     if (delayMillis === undefined || this.#causes.length > this.#policy.maxHedges) return
     this.#timer = arm(this.#fiber, delayMillis, () => {
       this.#timer = undefined
-      if (this.#answered || !this.#mayHedge(delayMillis)) return
+      if (!this.#mayHedge(delayMillis)) return
       this.#launch()
       if (!this.#answered) this.#wait(delayMillis)
     })

@@ -211,11 +211,17 @@ it.effect("a limit from the live quantile: three times p99, between floor and ti
     // A provider that became slow is not cut off for ever: what is cut off raises the limit, up to the timeout.
     for (let i = 0; i < 200; i++) yield* call(800)
     assert.isAtLeast(yield* limit, 800)
-    for (let i = 0; i < 200; i++) yield* Effect.exit(Effect.fail("quick failures say nothing").pipe(timeout.attempt))
-    assert.isAtLeast(yield* limit, 800)
     // And what is old does not count.
     yield* TestClock.adjust("10 minutes")
     assert.strictEqual(yield* limit, 5000)
+  }))
+
+it.effect("quick failures say nothing of how long an answer takes", () =>
+  Effect.gen(function*() {
+    const timeout = yield* Timeout.make({ quantile: { p: 0.5, minSamples: 10 } })
+    for (let i = 0; i < 10; i++) yield* after(100, Effect.sleep(100).pipe(timeout.attempt))
+    for (let i = 0; i < 100; i++) yield* Effect.exit(Effect.fail("refused").pipe(timeout.attempt))
+    assert.deepStrictEqual(yield* timeout.limit, Duration.millis(300))
   }))
 
 it.effect("names the option that makes no sense", () =>
