@@ -3,7 +3,7 @@
  * without a call to anybody. A probe asks the providers: single flight, kept for a while, and it is also how a provider
  * that nobody calls any more is found to be back.
  */
-import { Clock, Context, Duration, Effect, Layer, Record, Schema, Semaphore } from "effect"
+import { Cause, Clock, Context, Duration, Effect, Layer, Predicate, Record, Schema, Semaphore } from "effect"
 import type { Status } from "./CircuitBreaker.ts"
 import { Sink } from "./Event.ts"
 import { ProviderError, table } from "./ProviderError.ts"
@@ -33,7 +33,7 @@ export interface Provider {
   /** As `breaker.status()` tells it. */
   readonly circuit?: Effect.Effect<Circuit> | undefined
   /** The cheapest call there is, best through the provider's own pipeline, so that its success closes the circuit. */
-  readonly probe?: Effect.Effect<void, { readonly _tag: string }> | undefined
+  readonly probe?: Effect.Effect<void, unknown> | undefined
 }
 
 export interface Service {
@@ -178,7 +178,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     if (asked !== undefined && (yield* Clock.currentTimeMillis) - asked.at < timeToLive) return
     const failure = yield* provider.probe.pipe(
       Effect.timeout(options.probeTimeout ?? "5 seconds"),
-      Effect.match({ onSuccess: () => undefined, onFailure: describe })
+      Effect.match({ onSuccess: () => undefined, onFailure: kindOf })
     )
     probes.set(provider.name, { at: yield* Clock.currentTimeMillis, failure })
   })
@@ -250,6 +250,12 @@ const byOutcomes = (reading: ServiceReading | undefined, degradedAt: number, ans
     : { state: "Degraded", reasons: [what] }
 }
 
-/** A failure's kind; its words could be a provider's. */
-const describe = (failure: { readonly _tag: string }): string =>
-  failure instanceof ProviderError ? failure.category : failure._tag === "TimeoutError" ? "TIMEOUT" : failure._tag
+/** A failure's kind, in words fit for everybody: its own words could be a provider's. */
+export const kindOf = (failure: unknown): string =>
+  failure instanceof ProviderError
+    ? failure.category
+    : Cause.isTimeoutError(failure)
+    ? "TIMEOUT"
+    : Predicate.hasProperty(failure, "_tag")
+    ? String(failure._tag)
+    : "UNKNOWN"

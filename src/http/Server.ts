@@ -1,7 +1,7 @@
 /** The server of `holdfast serve`: the API, probes, Prometheus, the API reference, on Node. */
 import { NodeHttpServer } from "@effect/platform-node"
 import { ByteSize, Data, Deferred, Effect, Layer, type Redacted } from "effect"
-import { HttpIncomingMessage, HttpRouter, type HttpServerError } from "effect/http"
+import { HttpIncomingMessage, HttpRouter, type HttpServerError, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiMiddleware, HttpApiScalar } from "effect/http-api"
 import { PrometheusMetrics } from "effect/observability"
 import { createServer } from "node:http"
@@ -54,13 +54,27 @@ export const routes = (options: Pick<Options, "token" | "maxBody">) =>
     ),
     Dashboard.layer,
     PrometheusMetrics.layerHttp(),
-    HttpApiScalar.layer(Api, { scalar: { withDefaultFonts: false, hideTestRequestButton: true } })
+    docs
   ).pipe(
     Layer.provide(Boundary.layer(Api, { routes: plainRoutes })),
     Layer.provide(
       Layer.succeed(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(options.maxBody ?? 1_048_576))
     )
   )
+
+/** Scalar is one page with its script inside; it may ask nobody but this server. */
+const docs = HttpApiScalar.layer(Api, { scalar: { withDefaultFonts: false, hideTestRequestButton: true } }).pipe(
+  Layer.provide(
+    HttpRouter.middleware(
+      Effect.map(HttpServerResponse.setHeaders({
+        "content-type": "text/html; charset=utf-8",
+        "content-security-policy":
+          "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; " +
+          "font-src 'self' data:; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+      }))
+    ).layer
+  )
+)
 
 const plainRoutes = [
   ...Dashboard.routes,
@@ -73,17 +87,20 @@ const plainRoutes = [
   ["GET", "/openapi.json"]
 ] as const
 
+const listen = ({ host = "127.0.0.1", port = 3_000 }: Pick<Options, "host" | "port">) =>
+  NodeHttpServer.layer(createServer, { host, port, gracefulShutdownTimeout: "3 seconds" }).pipe(
+    Layer.catchTag("ServeError", (error) => Layer.effectContext(Effect.fail(cannotListen(error, host, port))))
+  )
+
+/** Fails where `layer` could not listen, so that nothing else is started in vain. */
+export const canListen = (options: Pick<Options, "host" | "port">): Effect.Effect<void, CannotListen> =>
+  Effect.scoped(Effect.asVoid(Layer.build(listen(options))))
+
 /** Listens and serves. Gives the address as `HttpServer`. */
-export const layer = (options: Options) => {
-  const host = options.host ?? "127.0.0.1"
-  const port = options.port ?? 3_000
-  const node = NodeHttpServer.layer(createServer, { host, port, gracefulShutdownTimeout: "3 seconds" }).pipe(
-    Layer.catchTag("ServeError", (error) => Layer.unwrap(Effect.fail(cannotListen(error, host, port))))
+export const layer = (options: Options) =>
+  HttpRouter.serve(routes(options), { disableLogger: true, disableListenLog: true }).pipe(
+    Layer.provideMerge(listen(options))
   )
-  return HttpRouter.serve(routes(options), { disableLogger: true, disableListenLog: true }).pipe(
-    Layer.provideMerge(node)
-  )
-}
 
 /** Tells streams and probes that the end has come, before the server waits for what is in flight. */
 export const drainFirst = Layer.effectDiscard(

@@ -1,0 +1,69 @@
+/** What the commands read from the environment, with each variable named once. */
+import { Config, Duration, Effect, type Redacted, Schema, SchemaGetter } from "effect"
+import * as OpenAiStore from "../vectorstore/OpenAiStore.ts"
+
+const units: { readonly [unit: string]: string } = {
+  ms: "millis",
+  s: "seconds",
+  m: "minutes",
+  h: "hours",
+  d: "days"
+}
+
+/** `500ms`, `2s`, `1m`, or Effect's own `"2 seconds"`. */
+export const ShortDuration = Schema.String.pipe(
+  Schema.decodeTo(Schema.DurationFromString, {
+    decode: SchemaGetter.transform((text: string) =>
+      text.replace(/^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/, (_, amount, unit) => `${amount} ${units[unit]}`)
+    ),
+    encode: SchemaGetter.transform((text: string) => text)
+  })
+)
+
+const duration = (name: string, fallback: Duration.Input) =>
+  Config.schema(ShortDuration, name).pipe(Config.withDefault(Duration.fromInputUnsafe(fallback)))
+
+/** What `OpenAiStore.configuration` reads. */
+export type OpenAi = Effect.Success<typeof OpenAiStore.configuration>
+
+export interface Configuration {
+  readonly host: string
+  readonly port: number
+  /** Where the embedded Postgres and what else stays are kept. */
+  readonly directory: string
+  /** A Postgres to use in place of the embedded one. */
+  readonly databaseUrl: Redacted.Redacted | undefined
+  readonly openai: OpenAi | undefined
+  readonly adminToken: Redacted.Redacted | undefined
+  /** For one attempt at the primary. */
+  readonly timeout: Duration.Duration
+  /** How long a provider's circuit stays open before it is tried again. */
+  readonly recoveryTimeout: Duration.Duration
+}
+
+const optional = <A>(config: Config.Config<A>) => Config.withDefault(config, undefined)
+
+/** OpenAI's part; none where no key is set, and a warning where only half of it is. */
+const openai = OpenAiStore.configuration.pipe(
+  Effect.catchTag("NotConfigured", ({ missing }) =>
+    Effect.as(
+      missing.length === 1
+        ? Effect.logWarning(`OpenAI takes no part: ${missing.join()} is not set, though the rest is`)
+        : Effect.void,
+      undefined
+    ))
+)
+
+/** The configuration of the environment. */
+export const read = Effect.gen(function*() {
+  return {
+    host: yield* Config.String("HOLDFAST_HOST").pipe(Config.withDefault("127.0.0.1")),
+    port: yield* Config.Port("HOLDFAST_PORT").pipe(Config.withDefault(3_000)),
+    directory: yield* Config.String("HOLDFAST_DIRECTORY").pipe(Config.withDefault(".holdfast")),
+    databaseUrl: yield* optional(Config.Redacted("DATABASE_URL")),
+    openai: yield* openai,
+    adminToken: yield* optional(Config.Redacted("HOLDFAST_ADMIN_TOKEN")),
+    timeout: yield* duration("HOLDFAST_TIMEOUT", "3 seconds"),
+    recoveryTimeout: yield* duration("HOLDFAST_RECOVERY_TIMEOUT", "5 seconds")
+  } satisfies Configuration
+})

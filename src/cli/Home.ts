@@ -1,0 +1,17 @@
+/** Postgres for the commands: the embedded one in the directory, or the one of `DATABASE_URL`. */
+import { Layer } from "effect"
+import { join } from "node:path"
+import * as EmbeddedPostgres from "../vectorstore/EmbeddedPostgres.ts"
+import * as Embedder from "../vectorstore/Embedder.ts"
+import * as NeonStore from "../vectorstore/NeonStore.ts"
+import type { Configuration } from "./Configuration.ts"
+
+export const layer = ({ databaseUrl, directory }: Pick<Configuration, "databaseUrl" | "directory">) =>
+  NeonStore.layer().pipe(
+    Layer.provide(
+      databaseUrl === undefined
+        ? EmbeddedPostgres.layer({ directory: join(directory, "postgres") })
+        : NeonStore.layerPool({ url: databaseUrl })
+    ),
+    Layer.provide(Embedder.local)
+  )

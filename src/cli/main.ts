@@ -1,0 +1,67 @@
+#!/usr/bin/env node
+/** The `holdfast` command. Only the subcommand that was asked for is loaded: `classify` need not wait for Postgres. */
+import { NodeRuntime, NodeServices } from "@effect/platform-node"
+import { Cause, Console, Effect, Exit, FileSystem, Layer, Logger, Runtime, Schema, Stdio } from "effect"
+import { CliError, Command } from "effect/cli"
+import { fileURLToPath } from "node:url"
+
+const loaders = {
+  serve: () => import("./serve.ts").then(({ serve }) => serve),
+  search: () => import("./search.ts").then(({ search }) => search),
+  classify: () => import("./classify.ts").then(({ classify }) => classify)
+}
+
+const version = Effect.flatMap(
+  FileSystem.FileSystem,
+  (fs) => fs.readFileString(fileURLToPath(new URL("../../package.json", import.meta.url)))
+).pipe(
+  Effect.flatMap(Schema.decodeEffect(Schema.fromJsonString(Schema.Struct({ version: Schema.String })))),
+  Effect.map(({ version }) => version),
+  Effect.orDie
+)
+
+/** All commands where none of them is named, so that help and "did you mean" know them all. */
+const load = (name: string | undefined) => {
+  const named = Object.entries(loaders).filter(([known]) => known === name)
+  return Effect.promise(() => Promise.all((named.length > 0 ? named : Object.entries(loaders)).map(([, it]) => it())))
+}
+
+const program = Effect.gen(function*() {
+  const args = yield* (yield* Stdio.Stdio).args
+  const commands = yield* load(args[0])
+  const root = Command.make("holdfast").pipe(
+    Command.withDescription("A vector store that keeps answering while its providers do not"),
+    Command.withSubcommands(commands)
+  )
+  yield* Command.runWith(root, { version: yield* version })(args)
+}).pipe(
+  // What a handler fails with is told in its own words, without a stack.
+  Effect.catch((error) =>
+    CliError.isCliError(error) || error instanceof Reported
+      ? Effect.fail(error)
+      : Effect.andThen(Console.error(`\nERROR\n  ${messageOf(error)}`), Effect.fail(new Reported()))
+  )
+)
+
+class Reported extends Schema.TaggedError<Reported>()("Reported", {}) {
+  override readonly [Runtime.errorReported] = false
+}
+
+const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
+
+/** Ctrl-C is how a server ends: that is no failure. */
+const teardown: Runtime.Teardown = (exit, onExit) =>
+  Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) && ["serve", "demo"].includes(process.argv[2] ?? "")
+    ? onExit(0)
+    : Runtime.defaultTeardown(exit, onExit)
+
+/** Whatever hangs at the end is given up on. The process is ending: no fiber is left that could be asked. */
+const giveUp = (): void => void setTimeout(() => process.exit(1), 4_500).unref()
+process.once("SIGINT", giveUp)
+process.once("SIGTERM", giveUp)
+
+const logs = process.env["LOG_FORMAT"] === "json"
+  ? Logger.layer([Logger.withConsoleError(Logger.formatJson)])
+  : Layer.succeed(Logger.LogToStderr, true)
+
+NodeRuntime.runMain(program.pipe(Effect.provide(Layer.merge(NodeServices.layer, logs))), { teardown })

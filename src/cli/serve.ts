@@ -1,0 +1,128 @@
+/** `holdfast serve`: a vector store that keeps answering, over HTTP. */
+import { Clock, Console, Effect, FileSystem, Layer, Option, Redacted, Ref } from "effect"
+import { Command, Flag } from "effect/cli"
+import { HttpServer } from "effect/http"
+import { randomBytes } from "node:crypto"
+import { styleText } from "node:util"
+import { Draining, Startup } from "../http/Probes.ts"
+import * as Server from "../http/Server.ts"
+import * as Configuration from "./Configuration.ts"
+import * as Samples from "./Samples.ts"
+import * as ServerFile from "./ServerFile.ts"
+import * as Stack from "./Stack.ts"
+
+export const serve = Command.make(
+  "serve",
+  {
+    port: Flag.Int("port").pipe(
+      Flag.withAlias("p"),
+      Flag.withDescription("Where to listen; 0 takes a free port. Defaults to HOLDFAST_PORT, or 3000"),
+      Flag.optional
+    ),
+    host: Flag.String("host").pipe(
+      Flag.withDescription("The address to listen at. Defaults to HOLDFAST_HOST, or 127.0.0.1: this machine alone"),
+      Flag.optional
+    ),
+    samples: Flag.Boolean("samples").pipe(
+      Flag.withDescription(
+        "Index the 5,183 sample documents on the first start. Defaults to true with the embedded Postgres, to false with DATABASE_URL"
+      ),
+      Flag.optional
+    )
+  },
+  Effect.fnUntraced(function*(flags) {
+    const environment = yield* Configuration.read
+    const configuration = {
+      ...environment,
+      port: Option.getOrElse(flags.port, () => environment.port),
+      host: Option.getOrElse(flags.host, () => environment.host)
+    }
+    const samples = Option.getOrElse(flags.samples, () => configuration.databaseUrl === undefined)
+    yield* Effect.scoped(Effect.gen(function*() {
+      yield* start(configuration, samples)
+      return yield* Effect.never
+    }))
+  })
+).pipe(
+  Command.withDescription("Serve search, documents, health, metrics and the dashboard"),
+  Command.withExamples([
+    { command: "holdfast serve", description: "On http://127.0.0.1:3000, with an embedded Postgres in .holdfast/" },
+    {
+      command: "OPENAI_API_KEY=sk-... OPENAI_VECTORSTORE=vs_... holdfast serve --port 8080",
+      description: "OpenAI first, the embedded Postgres second"
+    }
+  ])
+)
+
+/** Starts the server in the scope, and comes back when it is ready. */
+export const start = Effect.fnUntraced(function*(configuration: Configuration.Configuration, samples: boolean) {
+  const began = yield* Clock.currentTimeMillis
+  yield* Server.canListen(configuration)
+  const token = configuration.adminToken ??
+    (yield* Effect.sync(() => Redacted.make(randomBytes(18).toString("base64url"))))
+  const context = yield* Layer.build(
+    // The drain is built last, so that it ends first.
+    Server.drainFirst.pipe(
+      Layer.provideMerge(Server.layer({ host: configuration.host, port: configuration.port, token })),
+      Layer.provideMerge(Stack.layer(configuration)),
+      Layer.provideMerge(Layer.merge(Draining.layer, Startup.layer))
+    )
+  )
+  const url = HttpServer.formatAddress(
+    yield* Effect.provide(Effect.map(HttpServer.HttpServer, ({ address }) => address), context)
+  )
+  return yield* Effect.gen(function*() {
+    const stores = yield* Stack.Stores
+    yield* (yield* FileSystem.FileSystem).makeDirectory(configuration.directory, { recursive: true })
+    yield* ServerFile.leave(configuration.directory, url)
+    if (samples) yield* Samples.ensure(stores, configuration.directory)
+    const { documents, modes } = yield* stores.home.stats
+    yield* Ref.set(yield* Startup, "Started")
+    const seconds = ((yield* Clock.currentTimeMillis) - began) / 1_000
+    yield* Console.log(banner({ configuration, documents, modes, seconds, token, url }))
+    return { url, token }
+  }).pipe(Effect.provide(context))
+})
+
+const banner = ({ configuration, documents, modes, seconds, token, url }: {
+  readonly configuration: Configuration.Configuration
+  readonly documents: number
+  readonly modes: ReadonlyArray<string>
+  readonly seconds: number
+  readonly token: Redacted.Redacted
+  readonly url: string
+}): string => {
+  const label = (text: string) => styleText("gray", text.padEnd(11))
+  const home = configuration.databaseUrl === undefined
+    ? `embedded in ${configuration.directory}/`
+    : "at DATABASE_URL"
+  const openai = configuration.openai === undefined
+    ? "not configured (set OPENAI_API_KEY and OPENAI_VECTORSTORE to put OpenAI first)"
+    : `first, vector store ${configuration.openai.vectorStore}`
+  return [
+    "",
+    `${styleText(["bold", "green"], "holdfast is serving")} at ${styleText("bold", url)} after ${seconds.toFixed(1)} s`,
+    "",
+    `  ${label("search")}curl '${url}/api/vectorstore/search?query=vitamin+D'`,
+    `  ${label("health")}${url}/api/fault-tolerance/health?detailed=true`,
+    `  ${label("metrics")}${url}/api/fault-tolerance/metrics`,
+    `  ${label("dashboard")}${url}/`,
+    `  ${label("API")}${url}/docs`,
+    "",
+    `  ${label("openai")}${openai}`,
+    `  ${label("neon")}Postgres ${home}, ${documents.toLocaleString("en")} documents`,
+    ...(modes.includes("vector")
+      ? []
+      : [
+        `  ${label("")}${
+          styleText("yellow", "found by words alone: this Postgres has no pgvector (CREATE EXTENSION vector)")
+        }`
+      ]),
+    ...(configuration.adminToken === undefined
+      ? [`  ${label("operator")}token ${Redacted.value(token)} (new at every start; HOLDFAST_ADMIN_TOKEN chooses one)`]
+      : []),
+    "",
+    "  Ctrl-C stops it.",
+    ""
+  ].join("\n")
+}
