@@ -5,8 +5,6 @@ import { tokens } from "./words.ts"
 /** How fast more of the same term stops counting, and how much long documents are held back. */
 export const k1 = 1.2
 export const b = 0.6
-/** A word of the title counts as this many more in the text. */
-export const titleWeight = 1
 /** What two neighbouring terms of the query add where a document keeps them together, as a share of their own worth. */
 export const pairWeight = 0.25
 
@@ -14,38 +12,32 @@ export const pairWeight = 0.25
 export const idf = (documents: number, frequency: number): number =>
   Math.log(1 + (documents - frequency + 0.5) / (frequency + 0.5))
 
-/** A document as its terms: how often and where. Positions go on from the title into the text, with a gap between. */
+/** A document as its terms and where they stand; how often is how many places. */
 export interface Terms {
-  /** In words, the title's by their weight. */
+  /** In words, stop words left out. */
   readonly length: number
-  readonly counts: ReadonlyMap<string, number>
-  /** Without the joined words, which stand nowhere of their own. */
   readonly positions: ReadonlyMap<string, ReadonlyArray<number>>
 }
 
+/** Between title and text, so that no phrase reaches from one into the other. */
 const gap = 8
 
+/** A title counts twice: it stands for what follows. */
 export const analyse = (title: string | undefined, content: string): Terms => {
-  const counts = new Map<string, number>()
   const positions = new Map<string, Array<number>>()
   let length = 0
   let start = 0
-  const read = (text: string, weight: number): void => {
-    let last = 0
-    for (const { joined, position, term } of tokens(text)) {
-      counts.set(term, (counts.get(term) ?? 0) + weight)
-      length += weight
-      last = position
-      if (joined) continue
+  for (const text of title === undefined ? [content] : [title, title, content]) {
+    const found = tokens(text)
+    for (const { position, term } of found) {
       const known = positions.get(term)
       if (known === undefined) positions.set(term, [start + position])
       else known.push(start + position)
     }
-    start += last + gap
+    length += found.length
+    start += (found.at(-1)?.position ?? 0) + gap
   }
-  if (title !== undefined) read(title, 1 + titleWeight)
-  read(content, 1)
-  return { length, counts, positions }
+  return { length, positions }
 }
 
 /** Whether the terms stand in the document as the phrase has them. */
@@ -111,10 +103,10 @@ export class LexicalIndex {
     this.slots[number] = entry
     this.entries.set(id, entry)
     this.totalLength += terms.length
-    for (const [term, count] of terms.counts) {
+    for (const [term, places] of terms.positions) {
       const known = this.postings.get(term)
-      if (known === undefined) this.postings.set(term, new Map([[number, count]]))
-      else known.set(number, count)
+      if (known === undefined) this.postings.set(term, new Map([[number, places.length]]))
+      else known.set(number, places.length)
     }
   }
 
@@ -125,7 +117,7 @@ export class LexicalIndex {
     this.slots[entry.number] = undefined
     this.free.push(entry.number)
     this.totalLength -= entry.terms.length
-    for (const term of entry.terms.counts.keys()) {
+    for (const term of entry.terms.positions.keys()) {
       const known = this.postings.get(term)
       known?.delete(entry.number)
       if (known?.size === 0) this.postings.delete(term)

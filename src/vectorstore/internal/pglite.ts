@@ -1,0 +1,16 @@
+/** PGlite with pgvector, loaded when it is needed: both are optional packages. */
+import type { Database } from "./pgliteSession.ts"
+
+/** Opens the database in a directory, or in memory. */
+export const openDatabase = async (directory: string | undefined): Promise<Database> => {
+  const [{ PGlite }, { vector }] = await Promise.all([
+    import("@electric-sql/pglite"),
+    import("@electric-sql/pglite-pgvector")
+  ])
+  // Acknowledged rows survive a killed process either way; this is about power loss.
+  return PGlite.create({
+    extensions: { vector },
+    relaxedDurability: true,
+    ...(directory === undefined ? {} : { dataDir: directory })
+  })
+}

@@ -1,0 +1,82 @@
+/**
+ * A wire-protocol session on PGlite: bytes of a client in, bytes of the server out. PGlite has one session of its own,
+ * whoever is connected; so what the last client left open is cleared away before the next one starts.
+ */
+
+/** The part of PGlite that is used. */
+export interface Database {
+  readonly runExclusive: <A>(run: () => Promise<A>) => Promise<A>
+  readonly exec: (query: string) => Promise<unknown>
+  readonly execProtocolRawStream: (
+    message: Uint8Array,
+    options: { readonly onRawData: (data: Uint8Array) => void }
+  ) => Promise<void>
+  readonly close: () => Promise<void>
+}
+
+export interface Session {
+  readonly receive: (bytes: Uint8Array) => void
+  readonly close: () => void
+}
+
+const cancelRequest = 80_877_102
+const terminate = 0x58
+
+/** `send` takes what the server says; `end` is called once, when it has hung up. */
+export const open = (database: Database, send: (bytes: Uint8Array) => void, end: () => void): Session => {
+  let pending = Buffer.alloc(0)
+  let started = false
+  let closed = false
+  let running = Promise.resolve()
+
+  /** Everything complete so far. The startup packet has no type byte. */
+  const take = (): Buffer | undefined => {
+    let size = 0
+    if (!started) size = pending.length >= 8 ? pending.readInt32BE(0) : Infinity
+    else {while (pending.length >= size + 5) {
+        const next = size + 1 + pending.readInt32BE(size + 1)
+        if (pending.length < next) break
+        size = next
+      }}
+    if (size === 0 || pending.length < size) return undefined
+    const message = pending.subarray(0, size)
+    pending = pending.subarray(size)
+    return message
+  }
+  const hangUp = (): void => {
+    if (closed) return
+    closed = true
+    end()
+  }
+  // PGlite speaks promises; a session's messages run one after another in this chain, which never rejects.
+  const step = async (message: Buffer): Promise<void> => {
+    if (closed) return
+    if (!started) {
+      // PGlite cannot be interrupted: a request to cancel is a connection that says nothing.
+      if (message.readInt32BE(4) === cancelRequest) return hangUp()
+      started = true
+      await database.exec("ROLLBACK")
+      await database.exec("DISCARD ALL")
+    }
+    if (message[0] === terminate && message.length === 5) return hangUp()
+    const bytes = new Uint8Array(message)
+    await database.runExclusive(() =>
+      database.execProtocolRawStream(bytes, { onRawData: (data) => closed ? undefined : send(new Uint8Array(data)) })
+    )
+  }
+  const pump = async (chunk: Uint8Array): Promise<void> => {
+    pending = Buffer.concat([pending, chunk])
+    for (let message = take(); message !== undefined; message = take()) {
+      // oxlint-disable-next-line no-await-in-loop -- messages are answered in their order
+      await step(message)
+    }
+  }
+  return {
+    receive: (bytes) => {
+      running = running.then(() => pump(bytes)).catch(hangUp)
+    },
+    close: () => {
+      closed = true
+    }
+  }
+}
