@@ -24,6 +24,7 @@ import {
   type TimeoutStage,
   type Work
 } from "./internal/pipelineAttempt.ts"
+import { AttemptTimers } from "./internal/pipelineTimers.ts"
 import type { RetryCore } from "./internal/retryRun.ts"
 import { InvalidOptions } from "./InvalidOptions.ts"
 import type { ProviderError } from "./ProviderError.ts"
@@ -279,7 +280,12 @@ const timeoutStage = ({ retry, timeout }: Options): TimeoutStage | undefined => 
   const own: Timeout.Options = timeout === true ? {} : isTimeoutOptions(timeout) ? timeout : { timeout }
   const { ofRemaining, quantile, timeoutMillis } = Timeout.settings(own)
   // Half of what remains leaves room for another attempt; where there is none, the attempt may have it all.
-  return { millis: timeoutMillis, ofRemaining: own.ofRemaining ?? (retry === undefined ? 1 : ofRemaining), quantile }
+  return {
+    millis: timeoutMillis,
+    ofRemaining: own.ofRemaining ?? (retry === undefined ? 1 : ofRemaining),
+    quantile,
+    timers: new AttemptTimers(timeoutMillis)
+  }
 }
 
 const timeoutFields = new Set(["timeout", "ofRemaining", "quantile"])

@@ -19,6 +19,7 @@ import { type CircuitCore, REFUSED } from "./circuitCore.ts"
 import { runningFiber } from "./deadlineRun.ts"
 import { arm, disarm, type Timer } from "./deadlineTimer.ts"
 import type { LatencyWindow } from "./latencyHistogram.ts"
+import { type AttemptTimers, liveClock, type Timed } from "./pipelineTimers.ts"
 import type { QuantileLimit } from "./quantileLimit.ts"
 import { type RetryCall, type RetryCore, RetryRun } from "./retryRun.ts"
 import { stackless } from "./stackless.ts"
@@ -47,6 +48,8 @@ export interface TimeoutStage {
   readonly ofRemaining: number
   /** Instead of `millis`, once it knows enough. */
   readonly quantile: QuantileLimit | undefined
+  /** For attempts that have all of `millis`. */
+  readonly timers: AttemptTimers
 }
 
 /** What all calls of one operation share. */
@@ -78,6 +81,7 @@ export type Work =
 type AnyEffect = Effect.Effect<any, any>
 type AnyExit = Exit.Exit<unknown, unknown>
 type AnyFiber = Fiber.Fiber<unknown, unknown>
+type Resume = (effect: AnyEffect) => void
 type Failed = Exit.Failure<never, unknown>
 
 /** How an admission went. Whoever waits is asked everything again afterwards. */
@@ -170,13 +174,21 @@ const again = (
 type Phase = "Asking" | "Admitted" | "Started" | "Settled"
 
 /** It is itself the effect that asks all stages and goes on, which saves a closure and a primitive per call. */
-class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lease, RateLimit.Lease {
+class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lease, RateLimit.Lease, Timed {
   /** When it began, and once it is admitted, since when. */
   at: number
   /** Whether it has the bulkhead's permit. */
   held = false
   /** Whether it has taken from the rate limit. */
   taken = false
+  /** Its place among the timeouts. */
+  dueTick = 0
+  next: Timed | undefined = undefined
+  previous: Timed | undefined = undefined
+  private timer: Timer | undefined = undefined
+  private resume: Resume | undefined = undefined
+  private child: AnyFiber | undefined = undefined
+  private controller: AbortController | undefined = undefined
   private token: number = REFUSED
   private phase: Phase = "Asking"
   /** Whether the frames of `framed` are around it; then they deal with a failure. */
@@ -264,7 +276,7 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
   }
 
   /** Starts the admitted work under the attempt timeout, apart from the waiting fiber. Returns how to cancel it. */
-  launch(resume: (effect: AnyEffect) => void): Effect.Effect<void> | undefined {
+  launch(resume: Resume): Effect.Effect<void> | undefined {
     this.phase = "Started"
     const { work } = this.plan
     return work._tag === "Effect" ? this.runEffect(work.effect, resume) : this.runPromise(work.start, resume)
@@ -307,7 +319,7 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
 
   // -- starting and ending the work ----------------------------------------------------------------------------------
 
-  private runEffect(effect: AnyEffect, resume: (effect: AnyEffect) => void): Effect.Effect<void> | undefined {
+  private runEffect(effect: AnyEffect, resume: Resume): Effect.Effect<void> | undefined {
     const { deadlineAt, fiber } = this
     const context = deadlineAt === Infinity ? fiber.context : Context.add(fiber.context, Deadline.current, deadlineAt)
     const child = Effect.runForkWith(context)(effect)
@@ -316,37 +328,25 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
       resume(this.ended(exit, this.plan.stages.timed ? this.clock.currentTimeMillisUnsafe() : this.at))
       return undefined
     }
-    const timer = this.armTimeout(resume, () => child.interruptUnsafe(fiber.id))
-    child.addObserver((exit) => {
-      const late = this.phase === "Settled"
-      disarm(timer)
-      const answer = this.ended(exit, this.clock.currentTimeMillisUnsafe())
-      if (!late) resume(answer)
-    })
+    this.resume = resume
+    this.child = child
+    this.arm()
+    child.addObserver((exit) => this.endedLater(exit))
     return Effect.suspend(() => {
-      this.cancel(timer)
+      this.cancel()
       return Fiber.interrupt(child)
     })
   }
 
-  private runPromise(
-    start: (signal: AbortSignal) => PromiseLike<unknown>,
-    resume: (effect: AnyEffect) => void
-  ): Effect.Effect<void> {
+  private runPromise(start: (signal: AbortSignal) => PromiseLike<unknown>, resume: Resume): Effect.Effect<void> {
     // Making a controller costs more than all stages together: only for a function that takes the signal.
-    const controller = start.length === 0 ? undefined : new AbortController()
-    const promise = started(start, controller?.signal)
-    const timer = this.armTimeout(resume, () => controller?.abort())
-    const end = (exit: AnyExit): void => {
-      disarm(timer)
-      resume(this.ended(exit, this.clock.currentTimeMillisUnsafe()))
-    }
-    promise.then((value) => end(Exit.succeed(value)), (error) => end(Exit.fail(error)))
-    return Effect.sync(() => {
-      this.cancel(timer)
-      // Nothing can make a promise end, so it is not waited for; the permit is held until it does.
-      controller?.abort()
-    })
+    if (start.length > 0) this.controller = new AbortController()
+    this.resume = resume
+    const promise = started(start, this.controller?.signal)
+    this.arm()
+    promise.then((value) => this.endedLater(Exit.succeed(value)), (error) => this.endedLater(Exit.fail(error)))
+    // Nothing can make a promise end, so it is not waited for; the permit is held until it does.
+    return Effect.sync(() => this.cancel())
   }
 
   private inPlace(): AnyEffect {
@@ -356,35 +356,69 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
   }
 
   /** The caller was interrupted: neutral, whatever the work makes of it. */
-  private cancel(timer: Timer | undefined): void {
-    disarm(timer)
+  private cancel(): void {
+    this.disarm()
     this.judge(interrupted, this.clock.currentTimeMillisUnsafe())
+    this.controller?.abort()
   }
 
-  /** At the limit the caller is answered at once, even where the work ignores its interruption. */
-  private armTimeout(resume: (effect: AnyEffect) => void, cancel: () => void): Timer | undefined {
+  private arm(): void {
     const { timeout } = this.plan.stages
     const remaining = this.deadlineAt - this.at
+    const inherited = this.fiber.getRef(Deadline.current)
+    if (
+      timeout !== undefined && remaining === Infinity && inherited === Infinity && timeout.quantile === undefined &&
+      this.clock === liveClock
+    ) {
+      return timeout.timers.add(this)
+    }
     const limit = timeout === undefined ? Infinity : attemptMillis(
       timeout.quantile?.current(this.at) ?? timeout.millis,
-      Math.min(this.deadlineAt, this.fiber.getRef(Deadline.current)) - this.at,
+      Math.min(this.deadlineAt, inherited) - this.at,
       timeout.ofRemaining
     )
-    return arm(this.fiber, Math.min(limit, remaining), () => {
-      const now = this.clock.currentTimeMillisUnsafe()
-      this.phase = "Settled"
-      if (limit < remaining) {
-        timeout?.quantile?.record(limit, now)
-        this.providerFailed(this.timedOut(limit), now)
-      } else {
-        // Where there is an attempt timeout, this attempt got less time than one is due, and says nothing.
-        if (timeout === undefined) this.providerFailed(this.timedOut(remaining), now)
-        else this.dropped(now)
-        this.failure = fail(this.exceeded())
-      }
-      cancel()
-      resume(this.answer(interrupted))
+    this.timer = arm(this.fiber, Math.min(limit, remaining), () => {
+      if (limit < remaining) this.expire(limit)
+      else this.overrun(remaining)
     })
+  }
+
+  private disarm(): void {
+    if (this.dueTick !== 0) this.plan.stages.timeout!.timers.remove(this)
+    else disarm(this.timer)
+  }
+
+  /** The attempt timeout passed: a failure of the provider. */
+  expire(limitMillis: number): void {
+    const now = this.clock.currentTimeMillisUnsafe()
+    this.phase = "Settled"
+    this.plan.stages.timeout?.quantile?.record(limitMillis, now)
+    this.providerFailed(this.timedOut(limitMillis), now)
+    this.abandon()
+  }
+
+  /** The deadline passed first. The attempt got less time than one is due and says nothing, unless it had all there is. */
+  private overrun(remainingMillis: number): void {
+    const now = this.clock.currentTimeMillisUnsafe()
+    this.phase = "Settled"
+    if (this.plan.stages.timeout === undefined) this.providerFailed(this.timedOut(remainingMillis), now)
+    else this.dropped(now)
+    this.failure = fail(this.exceeded())
+    this.abandon()
+  }
+
+  /** Answers the caller now, even where the work ignores its interruption; the permit goes when it ends. */
+  private abandon(): void {
+    this.controller?.abort()
+    this.child?.interruptUnsafe(this.fiber.id)
+    this.resume!(this.answer(interrupted))
+  }
+
+  private endedLater(exit: AnyExit): void {
+    this.disarm()
+    const late = this.phase === "Settled"
+    const answer = this.ended(exit, this.clock.currentTimeMillisUnsafe())
+    if (!late) this.resume!(answer)
   }
 
   /** The work has ended: what it held is free, and unless it was given up before, this is its outcome. */
@@ -460,11 +494,11 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
     this.failure ??= fail(error)
     rateLimit?.core.holdUntil(hold)
     if (circuit !== undefined) {
-      const wasOpen = circuit.current._tag === "Open"
+      const wasOpen = isOpen(circuit)
       circuit.settle(this.token, breaker, latency, now, openForMillis)
       // Where there is no limit to hold, the circuit refuses until then.
       if (rateLimit === undefined && hold > 0) circuit.holdUntil(hold, now)
-      if (!wasOpen && circuit.current._tag === "Open") recorder?.breakerTrip(now)
+      if (!wasOpen && isOpen(circuit)) recorder?.breakerTrip(now)
       this.refuseWaiting(circuit, now)
     }
     recorder?.error(error.reason._tag, now)
@@ -523,6 +557,8 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
     return stackless(() => new Deadline.DeadlineExceeded({ after: Duration.millis(deadlineMillis) }))
   }
 }
+
+const isOpen = (circuit: CircuitCore): boolean => circuit.current._tag === "Open"
 
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `Exit.fail` makes failures
 const fail = (error: unknown): Failed => Exit.fail(error) as Failed
