@@ -48,7 +48,7 @@ const one = Effect.succeed(1)
 const live = Effect.succeed(Served.live(1, "provider"))
 
 const effectCache = (timeToLive?: "1 hour") => {
-  const cache = Effect.runSync(Cache.make({ capacity: 100_000, lookup: (_: string) => one, timeToLive }))
+  const cache = Effect.runSync(Cache.make<string, number>({ capacity: 100_000, lookup: () => one, timeToLive }))
   return (key: string): Effect.Effect<number> => Cache.get(cache, key)
 }
 const ourGet = (fresh: "1 hour" | "Infinity") => {
