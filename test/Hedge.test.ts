@@ -103,6 +103,13 @@ it.effect("several hedges start one after the other", () =>
     const { interrupted, starts, work } = attempts([{ takes: 9000 }, { takes: 9000 }, { takes: 50 }])
     const { exit } = yield* after("5 seconds", hedge.execute(twice)(work))
     assert.deepStrictEqual([exit, starts, interrupted], [Exit.succeed("answer 2"), [0, 100, 200], [0, 1]])
+    const began: Array<number> = []
+    const second = hedge.execute(twice)((index) => {
+      began.push(index)
+      return index === 0 ? Effect.never : Effect.succeed(index)
+    })
+    yield* after("5 seconds", second)
+    assert.deepStrictEqual(began, [0, 1])
   }))
 
 it.effect("the loser is not waited for; an interrupted caller waits for all", () =>

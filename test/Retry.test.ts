@@ -205,14 +205,16 @@ it.effect("scenario 9: the unknown category is never retried, or once where the 
     assert.isTrue(Exit.hasDies(yield* Effect.exit(broken.pipe(retry.execute({ while: () => true })))))
     assert.strictEqual(calls, 1)
 
-    const both = Cause.combine(Cause.fail(network), Cause.die("bug"))
-    const mixed = Effect.sync(() => calls++).pipe(Effect.andThen(Effect.failCause(both)))
-    yield* run(mixed.pipe(retry.execute(idempotent)))
-    assert.strictEqual(calls, 2)
+    for (const other of [Cause.die("bug"), Cause.interrupt()]) {
+      const cause = Cause.combine(Cause.fail(network), other)
+      const mixed = Effect.sync(() => calls++).pipe(Effect.andThen(Effect.failCause(cause)))
+      yield* run(mixed.pipe(retry.execute(idempotent)))
+    }
+    assert.strictEqual(calls, 3)
 
     const interrupted = Effect.sync(() => calls++).pipe(Effect.andThen(Effect.interrupt))
     assert.isTrue(Exit.hasInterrupts(yield* Effect.exit(interrupted.pipe(retry.execute({ while: () => true })))))
-    assert.strictEqual(calls, 3)
+    assert.strictEqual(calls, 4)
   }))
 
 it.effect("errors that are no ProviderError are classified, or asked of `while`", () =>

@@ -273,13 +273,13 @@ it("interruption law: whenever it comes, the work has ended once and with the ca
 it.live("on the live clock it answers while the work goes on, and leaves no timer that holds the process", () =>
   Effect.gen(function*() {
     const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length
-    const before = timers()
     const gate = yield* Deferred.make<void>()
     const stubborn = Effect.uninterruptible(Deferred.await(gate))
     const started = performance.now()
     // Effect.timeout would wait for the gate, that is for ever.
     assert.strictEqual((yield* Effect.flip(stubborn.pipe(Timeout.attempt("20 millis"))))._tag, "TimedOut")
     assert.isAtLeast(performance.now() - started, 19)
+    const before = timers()
     const pending = yield* fork(Deferred.await(gate).pipe(Timeout.attempt("1 hour")))
     assert.strictEqual(timers(), before + 1)
     yield* Deferred.succeed(gate, undefined)
