@@ -9,7 +9,7 @@ import {
   Effect,
   Exit,
   Fiber,
-  Layer,
+  type Layer,
   Random,
   Schema,
   Stream
