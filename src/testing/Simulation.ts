@@ -3,7 +3,7 @@
  * capacity that go on working after a client gave up, and a timeline of faults. Tells what a way of calling (a pipeline,
  * plain retries, nothing) makes of it: goodput, latency, load amplification, time to recover.
  */
-import { Clock, Duration, Effect, Exit, Fiber, Schema } from "effect"
+import { Clock, Duration, Effect, Exit, Fiber, Schema, type Scope } from "effect"
 import { Latency, sample } from "../Chaos.ts"
 import { draw } from "../internal/draw.ts"
 import { LatencyHistogram } from "../internal/latencyHistogram.ts"
@@ -84,13 +84,19 @@ export type Call = (server: string, request: Request) => Effect.Effect<void, Pro
 /** A way of calling: made once for a run, then given each request. */
 export interface Strategy {
   readonly name: string
-  readonly make: (call: Call, scenario: Scenario) => Effect.Effect<(request: Request) => Effect.Effect<unknown, unknown>>
+  readonly make: (
+    call: Call,
+    scenario: Scenario
+  ) => Effect.Effect<(request: Request) => Effect.Effect<unknown, unknown>, never, Scope.Scope>
 }
 
 /** One second of a run. */
 export interface Second {
   /** Requests that came. */
   offered: number
+  /** Of these, those of others than the noisy tenant, and how many of them were answered in time. */
+  quiet: number
+  quietGood: number
   /** Of those that came in this second, how many were answered in time. */
   good: number
   /** Attempts that reached a server. */
@@ -107,6 +113,8 @@ export interface Result {
   readonly answered: number
   /** The share of all requests answered in time. */
   readonly goodput: number
+  /** The same for all but the noisy tenant. */
+  readonly quietGoodput: number
   /** Of the answered, in milliseconds. */
   readonly latency: { readonly p50: number; readonly p95: number; readonly p99: number }
   /** Attempts per request over the whole run. */
@@ -126,7 +134,7 @@ export interface Result {
 export const run = (scenario: Scenario, strategy: Strategy, seed: number): Result => {
   const seconds = Array.from(
     { length: Math.ceil(scenario.seconds) },
-    (): Second => ({ offered: 0, good: 0, arrivals: 0, served: 0 })
+    (): Second => ({ offered: 0, quiet: 0, quietGood: 0, good: 0, arrivals: 0, served: 0 })
   )
   const latencies = new LatencyHistogram()
   const failures = new Map<string, number>()
@@ -147,7 +155,10 @@ export const run = (scenario: Scenario, strategy: Strategy, seed: number): Resul
         const second = seconds[Math.floor(began / 1_000)]
         if (Exit.isSuccess(exit) && took <= patienceMillis) {
           latencies.record(took)
-          if (second !== undefined) second.good++
+          if (second !== undefined) {
+            second.good++
+            if (asked.tenant !== noisy) second.quietGood++
+          }
           return
         }
         const kind = Exit.isSuccess(exit) ? "TooLate" : kindOf(exit)
@@ -160,7 +171,10 @@ export const run = (scenario: Scenario, strategy: Strategy, seed: number): Resul
         const wait = next.at - (yield* Clock.currentTimeMillis)
         if (wait > 0) yield* Effect.sleep(wait)
         const second = seconds[Math.floor(next.at / 1_000)]
-        if (second !== undefined) second.offered++
+        if (second !== undefined) {
+          second.offered++
+          if (next.request.tenant !== noisy) second.quiet++
+        }
         requests++
         const fiber = yield* Effect.forkDetach(request(next.request), { startImmediately: true })
         open.add(fiber)
@@ -168,8 +182,9 @@ export const run = (scenario: Scenario, strategy: Strategy, seed: number): Resul
       }
       // The last requests are given their time; what hangs beyond it is nobody's any more.
       yield* Effect.sleep(Duration.seconds(scenario.patience * 2))
+      if (open.size > 0) failures.set("Unfinished", open.size)
       yield* Fiber.interruptAll(open)
-    }), { seed })
+    }).pipe(Effect.scoped), { seed })
   if (Exit.isFailure(exit)) throw new Error(`the simulation of ${scenario.name} broke`, { cause: exit.cause })
   return summary(scenario, strategy.name, seed, requests, seconds, latencies, failures)
 }
@@ -181,6 +196,9 @@ const kindOf = (exit: Exit.Failure<unknown, unknown>): string => {
   const tag = typeof error.value === "object" && error.value !== null ? Reflect.get(error.value, "_tag") : undefined
   return typeof tag === "string" ? tag : "Unknown"
 }
+
+/** The tenant of the noisy share. */
+const noisy = "noisy"
 
 // -- the requests ----------------------------------------------------------------------------------------------------
 
@@ -194,9 +212,9 @@ function* arrivalsOf(scenario: Scenario, seed: number): Generator<{ readonly at:
     at += (-Math.log(1 - draw(seed, 1, n)) / (rate * factor)) * 1_000
     // The inverse of the harmonic numbers, near enough to Zipf's law.
     const key = keys === undefined ? n : Math.min(keys - 1, Math.floor(Math.exp(draw(seed, 3, n) * harmonic)) - 1)
-    const noisy = draw(seed, 4, n) < noisyShare
+    const isNoisy = draw(seed, 4, n) < noisyShare
     const client = Math.floor(draw(seed, 2, n) * clients)
-    yield { at, request: { n, client, key: `k${key}`, tenant: noisy ? "noisy" : `t${client % 16}` } }
+    yield { at, request: { n, client, key: `k${key}`, tenant: isNoisy ? noisy : `t${client % 16}` } }
   }
 }
 
@@ -346,7 +364,9 @@ const summary = (
   const over = (from: number, length: number, of: (second: Second) => number): number =>
     seconds.slice(from, from + length).reduce((sum, second) => sum + of(second), 0)
   const good = over(0, seconds.length, (second) => second.good)
-  const peak = Math.max(...seconds.map((_, at) => at + span <= seconds.length ? over(at, span, (it) => it.arrivals) : 0))
+  const peak = Math.max(
+    ...seconds.map((_, at) => at + span <= seconds.length ? over(at, span, (it) => it.arrivals) : 0)
+  )
   const after = Math.ceil(scenario.faultEnds)
   const recovered = seconds.findIndex((_, at) =>
     at >= after && at + span <= seconds.length &&
@@ -360,6 +380,10 @@ const summary = (
     requests,
     answered: good,
     goodput: round(requests === 0 ? 1 : good / requests, 4),
+    quietGoodput: round(
+      over(0, seconds.length, (it) => it.quietGood) / Math.max(1, over(0, seconds.length, (it) => it.quiet)),
+      4
+    ),
     latency: {
       p50: round(latencies.quantile(0.5) ?? 0, 1),
       p95: round(latencies.quantile(0.95) ?? 0, 1),

@@ -1,0 +1,93 @@
+/** `holdfast simulate SCENARIO`: what an incident does to calls without policies, with plain retries, and with ours. */
+import { Console, Data, Effect, FileSystem, Option, Schema } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { scenarios } from "../testing/scenarios.ts"
+import * as Strategies from "../testing/scenarios.ts"
+import * as Simulation from "../testing/Simulation.ts"
+import * as Report from "../testing/SimulationReport.ts"
+
+/** What was asked for cannot be simulated; the message says why. */
+class CannotSimulate extends Data.TaggedError("CannotSimulate")<{ readonly message: string }> {}
+
+const names = scenarios.map(({ name }) => name)
+
+export const simulate = Command.make(
+  "simulate",
+  {
+    scenario: Argument.String("scenario").pipe(
+      Argument.withDescription(`One of: ${names.join(", ")}; or all; or a JSON file with a scenario of your own`)
+    ),
+    seed: Flag.Int("seed").pipe(Flag.withDescription("The first seed. Defaults to 1"), Flag.withDefault(1)),
+    seeds: Flag.Int("seeds").pipe(
+      Flag.withDescription("How many runs, each with the next seed. Defaults to 1"),
+      Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000 }))),
+      Flag.withDefault(1)
+    ),
+    config: Flag.String("config").pipe(
+      Flag.withDescription("A JSON file with pipeline options to use instead of the defaults"),
+      Flag.optional
+    ),
+    html: Flag.String("html").pipe(Flag.withDescription("Write a page with charts to this file"), Flag.optional),
+    json: Flag.Boolean("json").pipe(Flag.withDescription("Print every result as JSON"), Flag.withDefault(false))
+  },
+  Effect.fnUntraced(function*({ config, html, json, scenario: wanted, seed, seeds }) {
+    const chosen = wanted === "all"
+      ? scenarios
+      : [scenarios.find(({ name }) => name === wanted) ?? (yield* read(wanted))]
+    const pipeline = Option.isNone(config) ? undefined : yield* readJson(config.value, PipelineFile)
+    const strategies = [Strategies.plain, Strategies.retries, Strategies.holdfast(pipeline)]
+    const all: Array<Simulation.Result> = []
+    for (const scenario of chosen) {
+      const results = strategies.map((strategy) =>
+        Array.from({ length: seeds }, (_, offset) => Simulation.run(scenario, strategy, seed + offset))
+      )
+      const summaries = results.map(Report.summarize)
+      const firsts = results.flatMap((runs) => runs.slice(0, 1))
+      all.push(...results.flat())
+      if (!json) {
+        yield* Console.log(`\n${scenario.name}: ${scenario.title}\n\n${Report.table(summaries)}\n`)
+        for (const result of firsts) yield* Console.log(Report.plot(scenario, result))
+      }
+      if (Option.isSome(html)) {
+        const fs = yield* FileSystem.FileSystem
+        const file = chosen.length === 1 ? html.value : html.value.replace(/(\.html)?$/, `-${scenario.name}.html`)
+        yield* fs.writeFileString(file, Report.html(scenario, summaries, firsts))
+      }
+    }
+    if (json) yield* Console.log(JSON.stringify(all))
+  })
+).pipe(
+  Command.withDescription("Play an incident in virtual time and compare ways of calling"),
+  Command.withExamples([
+    { command: "holdfast simulate brown-out --seeds 20", description: "Why plain retries never recover" },
+    { command: "holdfast simulate outage --html outage.html", description: "With charts" }
+  ])
+)
+
+/** What a file may say of the pipeline; what it leaves out is as by default. */
+const PipelineFile = Schema.Record(Schema.String, Schema.Unknown)
+
+const read = (file: string): Effect.Effect<Simulation.Scenario, CannotSimulate, FileSystem.FileSystem> =>
+  file.endsWith(".json")
+    ? readJson(file, Simulation.Scenario)
+    : Effect.fail(
+      new CannotSimulate({
+        message: `There is no scenario ${file}. There are: ${names.join(", ")}; or give a JSON file.`
+      })
+    )
+
+const readJson = <S extends Schema.Codec<unknown, unknown>>(
+  file: string,
+  schema: S
+): Effect.Effect<S["Type"], CannotSimulate, FileSystem.FileSystem> =>
+  FileSystem.FileSystem.pipe(
+    Effect.flatMap((fs) => fs.readFileString(file)),
+    Effect.flatMap(Schema.decodeUnknownEffect(Schema.fromJsonString(schema), { onExcessProperty: "error" })),
+    Effect.mapError((error) =>
+      new CannotSimulate({
+        message: error._tag === "SchemaError"
+          ? `${file} is not what is expected: ${error.message}`
+          : `${file} cannot be read. Is the path right?`
+      })
+    )
+  )

@@ -1,0 +1,142 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Schema } from "effect"
+import { holdfast, plain, retries, scenarios } from "../../src/testing/scenarios.ts"
+import * as Simulation from "../../src/testing/Simulation.ts"
+import * as Report from "../../src/testing/SimulationReport.ts"
+
+const scenario = (name: string): Simulation.Scenario => {
+  const found = scenarios.find((one) => one.name === name)
+  if (found === undefined) throw new Error(`no scenario ${name}`)
+  return found
+}
+
+const seeds = (scenario: Simulation.Scenario, strategy: Simulation.Strategy, count: number) =>
+  Array.from({ length: count }, (_, seed) => Simulation.run(scenario, strategy, seed + 1))
+
+describe("the model", () => {
+  const idle: Simulation.Scenario = {
+    name: "idle",
+    title: "",
+    seconds: 60,
+    patience: 1,
+    workload: { rate: 50, clients: 10 },
+    servers: [{ name: "api", workers: 1, service: { _tag: "Exponential", mean: 10 } }],
+    timeline: [],
+    faultEnds: 0
+  }
+
+  it("a queue of one server behaves as queueing theory says", () => {
+    // M/M/1 at half load: the mean time in the system is 1 / (100 - 50) s = 20 ms, and exponential.
+    const result = Simulation.run({ ...idle, seconds: 2_000 }, plain, 1)
+    assert.closeTo(result.latency.p50, 20 * Math.LN2, 2)
+    assert.closeTo(result.latency.p99, 20 * Math.log(100), 10)
+    assert.closeTo(result.requests, 100_000, 1_500)
+    assert.strictEqual(result.goodput, 1)
+  })
+
+  it("the same seed gives the same bytes, another seed others", () => {
+    const bytes = (seed: number) => JSON.stringify(Simulation.run(scenario("brown-out"), holdfast(), seed))
+    assert.strictEqual(bytes(3), bytes(3))
+    assert.notStrictEqual(bytes(3), bytes(4))
+  })
+
+  it("work goes on after a client gave up, and keeps the server busy", () => {
+    const hurried = Simulation.run(
+      { ...idle, patience: 0.005, servers: [{ name: "api", workers: 1, service: { _tag: "Constant", millis: 10 } }] },
+      plain,
+      1
+    )
+    assert.strictEqual(hurried.answered, 0)
+    const served = hurried.timeline.reduce((sum, second) => sum + second.served, 0)
+    assert.isAtLeast(served, hurried.requests - 5)
+  })
+
+  it("every request is accounted for: answered in time, or failed by a named kind", () => {
+    for (const one of scenarios) {
+      for (const strategy of [retries, holdfast()]) {
+        const { answered, failures, requests } = Simulation.run({ ...one, seconds: 40 }, strategy, 1)
+        const failed = Object.values(failures).reduce((sum, count) => sum + count, 0)
+        assert.strictEqual(answered + failed, requests, `${one.name}, ${strategy.name}`)
+        assert.isUndefined(failures["Defect"], `${one.name}, ${strategy.name}`)
+        assert.isUndefined(failures["Unknown"], `${one.name}, ${strategy.name}`)
+      }
+    }
+  })
+
+  it.prop("every scenario survives the way through JSON", { scenario: Simulation.Scenario }, ({ scenario }) => {
+    const json = JSON.stringify(Schema.encodeSync(Simulation.Scenario)(scenario))
+    assert.strictEqual(
+      JSON.stringify(Schema.decodeUnknownSync(Simulation.Scenario)(JSON.parse(json))),
+      json
+    )
+  })
+})
+
+describe("metastability", () => {
+  it("plain retries never recover from a brown-out at 70 % load, the default pipeline does", () => {
+    const bad = seeds(scenario("brown-out"), retries, 4)
+    assert.deepStrictEqual(bad.map((result) => result.secondsToRecover), [null, null, null, null])
+    const good = seeds(scenario("brown-out"), holdfast(), 8)
+    for (const { peakLoad, recoveryLoad, secondsToRecover, seed } of good) {
+      assert.isAtMost(secondsToRecover ?? Infinity, 12, `seed ${seed}`)
+      assert.isAtMost(peakLoad, 1.5, `seed ${seed}`)
+      assert.isAtMost(recoveryLoad, 1.2, `seed ${seed}`)
+    }
+  })
+
+  it("nor at 85 % load, where the default pipeline takes at most 20 seconds", () => {
+    for (const { peakLoad, recoveryLoad, secondsToRecover, seed } of seeds(scenario("brown-out-85"), holdfast(), 8)) {
+      assert.isAtMost(secondsToRecover ?? Infinity, 20, `seed ${seed}`)
+      assert.isAtMost(peakLoad, 1.5, `seed ${seed}`)
+      assert.isAtMost(recoveryLoad, 1.2, `seed ${seed}`)
+    }
+  })
+
+  it("a cache carries what the provider cannot, and another region takes over", () => {
+    assert.isAbove(Simulation.run(scenario("cold-cache"), holdfast(), 1).goodput, 0.95)
+    const far = Simulation.run(scenario("regional-failover"), holdfast(), 1)
+    assert.isAbove(far.goodput, Simulation.run(scenario("regional-failover"), plain, 1).goodput + 0.2)
+  })
+})
+
+describe("the report", () => {
+  const results = [plain, holdfast()].map((strategy) => Simulation.run(scenario("outage"), strategy, 1))
+  const summaries = results.map((result) => Report.summarize([result]))
+
+  it("is a table and plots for a terminal", () => {
+    const lines = Report.table(summaries).split("\n")
+    assert.lengthOf(lines, 3)
+    assert.match(lines[1] ?? "", /^timeout only +\d+\.\d %/)
+    const plot = Report.plot(scenario("outage"), results[1]!)
+    assert.match(plot, /answered │[ ▁▂▃▄▅▆▇█]{60}│/)
+    assert.include(plot, "▔")
+  })
+
+  it("is a page without scripts or foreign addresses, and safe from what a scenario is called", () => {
+    const page = Report.html({ ...scenario("outage"), title: "<script>alert(1)</script>" }, summaries, results)
+    assert.notInclude(page, "<script")
+    assert.notMatch(page, /(src|href)=/)
+    assert.lengthOf(page.match(/<svg/g) ?? [], 2)
+  })
+
+  it("a sparkline is as high as its values", () => {
+    assert.strictEqual(Report.sparkline([0, 4, 8], 8), " ▄█")
+    assert.strictEqual(Report.sparkline(Array.from({ length: 600 }, () => 8), 8), "█".repeat(60))
+  })
+})
+
+it.effect("a run of ten thousand clients is quick", () =>
+  Effect.sync(() => {
+    const big = scenario("brown-out")
+    const result = Simulation.run(
+      {
+        ...big,
+        workload: { rate: 700, clients: 10_000 },
+        servers: [{ name: "api", workers: 10, service: { _tag: "Constant", millis: 10 } }]
+      },
+      holdfast(),
+      1
+    )
+    assert.isAbove(result.requests, 80_000)
+    assert.isAbove(result.goodput, 0.7)
+  }), 60_000)
