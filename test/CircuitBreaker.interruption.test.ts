@@ -93,10 +93,10 @@ const watch = (core: CircuitCore, model: CircuitModel): { readonly seen: () => n
       { state: model.state, wait: model.wait(now), late: model.late, trips: model.trips }
     )
   }
-  const { admit, release, settle } = core
+  const [admit, release, settle] = [core.admit.bind(core), core.release.bind(core), core.settle.bind(core)]
   core.admit = (now) => {
     note(now)
-    const token = admit.call(core, now)
+    const token = admit(now)
     const period = model.admit(now)
     assert.strictEqual(token !== REFUSED, period !== undefined)
     if (period !== undefined) periods.set(token, period)
@@ -105,12 +105,12 @@ const watch = (core: CircuitCore, model: CircuitModel): { readonly seen: () => n
   }
   core.settle = (token, outcome, latency, now, openForMillis, weight) => {
     note(now)
-    settle.call(core, token, outcome, latency, now, openForMillis, weight)
+    settle(token, outcome, latency, now, openForMillis, weight)
     model.settle(periods.get(token)!, outcome, latency, now, openForMillis)
     compare(now)
   }
   core.release = (token, now) => {
-    release.call(core, token, now)
+    release(token, now)
     if (token !== REFUSED && periods.has(token)) model.interrupt(periods.get(token)!, now)
     compare(now)
   }
