@@ -57,6 +57,11 @@ it.live("what is removed from the middle, the head and the tail is gone, the res
     for (const i of [2, 0, 5]) disarm(timers[i])
     await wait(21)
     assert.deepStrictEqual(fired, [1, 3, 4])
+    // A second removal must not bring back what stood behind.
+    const [one, other] = [set(21, () => void fired.push(6)), set(21, () => void fired.push(7))]
+    for (const timer of [one, other, one]) disarm(timer)
+    await wait(21)
+    assert.deepStrictEqual(fired, [1, 3, 4])
   }))
 
 it.live("a timer may set another of its duration when it fires", () =>
