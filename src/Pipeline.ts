@@ -179,7 +179,7 @@ const build = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Pi
     attemptMillis: typeof retry?.attemptTime === "number" ? retry.attemptTime : 0,
     toError: classifier.toError,
     timed: telemetry !== undefined || timeout?.quantile !== undefined || retry?.attemptTime === "measured" ||
-      countsSlowCalls(options.breaker),
+      (retry !== undefined && retry.core.settings.maxElapsedMillis < Infinity) || countsSlowCalls(options.breaker),
     waiting: new Map()
   }
 

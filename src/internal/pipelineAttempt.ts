@@ -36,7 +36,7 @@ export interface Stages {
   /** How long an attempt is expected to take where that is not measured. */
   readonly attemptMillis: number
   readonly toError: (failure: unknown, context: FailureContext) => ProviderError
-  /** Whether somebody wants to know how long a call took: worth a second clock read. */
+  /** Whether somebody wants to know how long a call took: worth a second clock read, which is 45 ns. */
   readonly timed: boolean
   /** Those who wait for the limit or a permit, by circuit: they are woken when it opens, to be refused at once. */
   readonly waiting: Map<CircuitCore, Set<() => void>>
@@ -99,11 +99,8 @@ interface Plan {
   readonly work: Work
   /** One attempt, whose failure is only told; otherwise the first, which sees to the further ones. */
   readonly single: boolean
-  /**
-   * Whether the work runs apart from the fiber that waits for it, because a timeout may leave it behind: a promise, or
-   * an effect in a fiber of its own.
-   */
-  readonly apart: boolean
+  /** Whether the time matters even where the circuit is closed. */
+  readonly clocked: boolean
   circuit: CircuitCore | undefined
 }
 
@@ -112,21 +109,14 @@ export const protect = (stages: Stages, call: Call, work: Work): AnyEffect =>
   stages.hedge === undefined ? attempt(stages, call, work, false) : hedged(stages, stages.hedge, call, work)
 
 const attempt = (stages: Stages, call: Call, work: Work, single: boolean): AnyEffect => {
+  // A timeout may leave the work behind: a promise, or an effect in a fiber of its own.
   const apart = work._tag === "Promise" || stages.timeout !== undefined || call.deadlineMillis < Infinity
-  const plan: Plan = { stages, call, work, single, apart, circuit: undefined }
+  const clocked = stages.timed || stages.rateLimit !== undefined || call.deadlineMillis < Infinity
+  const plan: Plan = { stages, call, work, single, clocked, circuit: undefined }
   return apart
-    // Everything happens in the one register: were the permit taken in one primitive and the work started in the next,
-    // an interruption between the two would lose the permit. And work that ends at once costs no suspension, no timer.
-    ? Effect.callback((resume) => {
-      const self = new Attempt(plan, runningFiber())
-      const answer = self.ask(self.at)
-      if (answer === "Admitted") return self.launch(resume)
-      resume(answer === "Refused" ? self.rescue() : self.framed(Effect.suspend(() => self.proceed(answer))))
-      return undefined
-    })
-    // Inside frames that stand before anything is taken.
+    ? Effect.callback((resume) => new Apart(plan, runningFiber()).begin(resume))
     : Effect.withFiber((fiber) => {
-      const self = new Attempt(plan, fiber)
+      const self = new InPlace(plan, fiber)
       return self.framed(self)
     })
 }
@@ -156,6 +146,7 @@ const deadlineOf = (call: Call, fiber: AnyFiber, now: number): number =>
 const until = (deadlineAt: number, effect: AnyEffect): AnyEffect =>
   deadlineAt === Infinity ? effect : Effect.provideService(effect, Deadline.current, deadlineAt)
 
+/** The attempts after the first. `startedAt` is 0 where nobody wants to know. */
 const again = (
   stages: Stages,
   call: Call,
@@ -166,39 +157,29 @@ const again = (
   new RetryRun(
     stages.retry!,
     call,
-    startedAt,
+    startedAt === 0 ? undefined : startedAt,
     call.shared.latencies?.quantile(0.5, 1, startedAt) ?? stages.attemptMillis
   ).recover(cause, unit)
 
 /** How far an attempt has come. */
 type Phase = "Asking" | "Admitted" | "Started" | "Settled"
 
-/** It is itself the effect that asks all stages and goes on, which saves a closure and a primitive per call. */
-class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lease, RateLimit.Lease, Timed {
-  /** When it began, and once it is admitted, since when. */
-  at: number
+/** What the two kinds of attempts have in common: asking the stages, and the settlement. */
+abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lease, RateLimit.Lease {
   /** Whether it has the bulkhead's permit. */
   held = false
   /** Whether it has taken from the rate limit. */
   taken = false
-  /** Its place among the timeouts. */
-  dueTick = 0
-  next: Timed | undefined = undefined
-  previous: Timed | undefined = undefined
-  private timer: Timer | undefined = undefined
-  private resume: Resume | undefined = undefined
-  private child: AnyFiber | undefined = undefined
-  private controller: AbortController | undefined = undefined
-  private token: number = REFUSED
-  private phase: Phase = "Asking"
-  /** Whether the frames of `framed` are around it; then they deal with a failure. */
-  private inFrame = false
-  private failure: Failed | undefined = undefined
-  private readonly plan: Plan
-  private readonly fiber: AnyFiber
-  private readonly clock: Clock.Clock
-  private readonly circuit: CircuitCore | undefined
-  private readonly deadlineAt: number
+  /** When it was admitted; 0 where nobody wants to know, since a look at the clock costs 45 ns. */
+  protected at = 0
+  protected token: number = REFUSED
+  protected phase: Phase = "Asking"
+  protected failure: Failed | undefined = undefined
+  protected readonly plan: Plan
+  protected readonly fiber: AnyFiber
+  protected readonly clock: Clock.Clock
+  protected readonly circuit: CircuitCore | undefined
+  protected readonly deadlineAt: number
 
   constructor(plan: Plan, fiber: AnyFiber) {
     super()
@@ -207,19 +188,23 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
     this.fiber = fiber
     // From the fiber, for each call: 10 ns dearer than one captured early, but a test clock is obeyed.
     this.clock = fiber.getRef(Clock.Clock)
-    this.at = this.clock.currentTimeMillisUnsafe()
     // A circuit that was forgotten never has an era again, so that the look-up finds its successor.
     if (plan.circuit === undefined || plan.circuit.era < 0) plan.circuit = stages.breaker?.core(call.circuit)
     this.circuit = plan.circuit
-    // An attempt after the first finds the call's deadline in its context.
-    this.deadlineAt = single && call.deadlineMillis < Infinity
+    this.deadlineAt = call.deadlineMillis === Infinity
+      ? Infinity
+      // An attempt after the first finds the call's deadline in its context.
+      : single
       ? fiber.getRef(Deadline.current)
-      : deadlineOf(call, fiber, this.at)
+      : deadlineOf(call, fiber, this.now())
     if (!single) stages.retry?.budget?.deposit()
   }
 
-  override asEffect(): AnyEffect {
-    return this.proceed(this.ask(this.at))
+  /** Starts the admitted work. */
+  protected abstract go(): AnyEffect
+
+  protected now(): number {
+    return this.clock.currentTimeMillisUnsafe()
   }
 
   /**
@@ -229,13 +214,14 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
    * The breaker is asked twice. First it is only looked at, so that an open circuit burns no token of the limit. The
    * admission that counts comes last, so that no probe waits in a queue and who waited through a trip is refused.
    */
-  ask(now: number): Answer {
-    const { bulkhead, rateLimit } = this.plan.stages
+  ask(): Answer {
+    const { call, clocked, stages: { bulkhead, rateLimit } } = this.plan
     const { circuit } = this
+    const now = clocked || (circuit !== undefined && circuit.era < 0) ? this.now() : 0
     if (now >= this.deadlineAt) return this.refuse(fail(this.exceeded()), now)
     if (circuit !== undefined && circuit.peek(now) > 0) return this.refuse(circuit.refused(now), now)
     if (rateLimit !== undefined && !this.taken) {
-      this.taken = rateLimit.core.tryTake(this.plan.call.cost, now)
+      this.taken = rateLimit.core.tryTake(call.cost, now)
       if (!this.taken) return "AwaitLimit"
     }
     if (bulkhead !== undefined && !this.held) {
@@ -248,24 +234,15 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
     }
     this.at = now
     this.phase = "Admitted"
-    this.plan.call.shared.recorder?.begin(now)
+    call.shared.recorder?.begin(now)
     return "Admitted"
-  }
-
-  /** Runs the body inside the frames that give back what is held and deal with a failure. */
-  framed(body: AnyEffect): AnyEffect {
-    this.inFrame = true
-    return Effect.catchCause(
-      Effect.onExitPrimitive(body, (exit) => this.leave(exit)),
-      (cause) => this.failure === undefined ? Effect.failCause(cause) : this.rescue()
-    )
   }
 
   proceed(answer: Answer): AnyEffect {
     const { call, stages } = this.plan
     switch (answer) {
       case "Admitted":
-        return this.plan.apart ? Effect.callback((resume) => this.launch(resume)) : this.inPlace()
+        return this.go()
       case "Refused":
         return this.failure!
       case "AwaitLimit":
@@ -275,11 +252,12 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
     }
   }
 
-  /** Starts the admitted work under the attempt timeout, apart from the waiting fiber. Returns how to cancel it. */
-  launch(resume: Resume): Effect.Effect<void> | undefined {
-    this.phase = "Started"
-    const { work } = this.plan
-    return work._tag === "Effect" ? this.runEffect(work.effect, resume) : this.runPromise(work.start, resume)
+  /** Runs the body inside the frames that give back what is held and deal with a failure. */
+  framed(body: AnyEffect): AnyEffect {
+    return Effect.catchCause(
+      Effect.onExitPrimitive(body, (exit) => this.leave(exit)),
+      (cause) => this.failure === undefined ? Effect.failCause(cause) : this.rescue()
+    )
   }
 
   /** What a failure comes to: another attempt, or the failure. */
@@ -297,10 +275,10 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
     const bounded = until(this.deadlineAt, wait)
     return Effect.matchEffect(circuit === undefined ? bounded : Effect.raceFirst(bounded, this.trip(circuit)), {
       onFailure: (error) => {
-        this.refuse(fail(error), this.clock.currentTimeMillisUnsafe())
+        this.refuse(fail(error), this.now())
         return this.failure!
       },
-      onSuccess: () => Effect.suspend(() => this.proceed(this.ask(this.clock.currentTimeMillisUnsafe())))
+      onSuccess: () => Effect.suspend(() => this.proceed(this.ask()))
     })
   }
 
@@ -317,130 +295,12 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
     })
   }
 
-  // -- starting and ending the work ----------------------------------------------------------------------------------
-
-  private runEffect(effect: AnyEffect, resume: Resume): Effect.Effect<void> | undefined {
-    const { deadlineAt, fiber } = this
-    const context = deadlineAt === Infinity ? fiber.context : Context.add(fiber.context, Deadline.current, deadlineAt)
-    const child = Effect.runForkWith(context)(effect)
-    const exit = child.pollUnsafe()
-    if (exit !== undefined) {
-      resume(this.ended(exit, this.plan.stages.timed ? this.clock.currentTimeMillisUnsafe() : this.at))
-      return undefined
-    }
-    this.resume = resume
-    this.child = child
-    this.arm()
-    child.addObserver((exit) => this.endedLater(exit))
-    return Effect.suspend(() => {
-      this.cancel()
-      return Fiber.interrupt(child)
-    })
-  }
-
-  private runPromise(start: (signal: AbortSignal) => PromiseLike<unknown>, resume: Resume): Effect.Effect<void> {
-    // Making a controller costs more than all stages together: only for a function that takes the signal.
-    if (start.length > 0) this.controller = new AbortController()
-    this.resume = resume
-    const promise = started(start, this.controller?.signal)
-    this.arm()
-    promise.then((value) => this.endedLater(Exit.succeed(value)), (error) => this.endedLater(Exit.fail(error)))
-    // Nothing can make a promise end, so it is not waited for; the permit is held until it does.
-    return Effect.sync(() => this.cancel())
-  }
-
-  private inPlace(): AnyEffect {
-    this.phase = "Started"
-    // Promises never run in place.
-    return this.plan.work._tag === "Effect" ? this.plan.work.effect : Effect.never
-  }
-
-  /** The caller was interrupted: neutral, whatever the work makes of it. */
-  private cancel(): void {
-    this.disarm()
-    this.judge(interrupted, this.clock.currentTimeMillisUnsafe())
-    this.controller?.abort()
-  }
-
-  private arm(): void {
-    const { timeout } = this.plan.stages
-    const remaining = this.deadlineAt - this.at
-    const inherited = this.fiber.getRef(Deadline.current)
-    if (
-      timeout !== undefined && remaining === Infinity && inherited === Infinity && timeout.quantile === undefined &&
-      this.clock === liveClock
-    ) {
-      return timeout.timers.add(this)
-    }
-    const limit = timeout === undefined ? Infinity : attemptMillis(
-      timeout.quantile?.current(this.at) ?? timeout.millis,
-      Math.min(this.deadlineAt, inherited) - this.at,
-      timeout.ofRemaining
-    )
-    this.timer = arm(this.fiber, Math.min(limit, remaining), () => {
-      if (limit < remaining) this.expire(limit)
-      else this.overrun(remaining)
-    })
-  }
-
-  private disarm(): void {
-    if (this.dueTick !== 0) this.plan.stages.timeout!.timers.remove(this)
-    else disarm(this.timer)
-  }
-
-  /** The attempt timeout passed: a failure of the provider. */
-  expire(limitMillis: number): void {
-    const now = this.clock.currentTimeMillisUnsafe()
-    this.phase = "Settled"
-    this.plan.stages.timeout?.quantile?.record(limitMillis, now)
-    this.providerFailed(this.timedOut(limitMillis), now)
-    this.abandon()
-  }
-
-  /** The deadline passed first. The attempt got less time than one is due and says nothing, unless it had all there is. */
-  private overrun(remainingMillis: number): void {
-    const now = this.clock.currentTimeMillisUnsafe()
-    this.phase = "Settled"
-    if (this.plan.stages.timeout === undefined) this.providerFailed(this.timedOut(remainingMillis), now)
-    else this.dropped(now)
-    this.failure = fail(this.exceeded())
-    this.abandon()
-  }
-
-  /** Answers the caller now, even where the work ignores its interruption; the permit goes when it ends. */
-  private abandon(): void {
-    this.controller?.abort()
-    this.child?.interruptUnsafe(this.fiber.id)
-    this.resume!(this.answer(interrupted))
-  }
-
-  private endedLater(exit: AnyExit): void {
-    this.disarm()
-    const late = this.phase === "Settled"
-    const answer = this.ended(exit, this.clock.currentTimeMillisUnsafe())
-    if (!late) this.resume!(answer)
-  }
-
-  /** The work has ended: what it held is free, and unless it was given up before, this is its outcome. */
-  private ended(exit: AnyExit, now: number): AnyEffect {
-    const late = this.phase === "Settled"
-    if (!late) this.judge(exit, now)
-    this.giveBack()
-    return late ? exit : this.answer(exit)
-  }
-
-  private answer(exit: AnyExit): AnyEffect {
-    return this.failure === undefined ? exit : this.inFrame ? this.failure : this.rescue()
-  }
-
-  private leave(exit: AnyExit): undefined {
-    // Work apart settles itself when it ends, which may be later than now.
-    if (this.plan.apart && (this.phase === "Started" || this.phase === "Settled")) return
-    if (this.phase !== "Settled") this.judge(exit, this.clock.currentTimeMillisUnsafe())
+  protected leave(exit: AnyExit): undefined {
+    if (this.phase !== "Settled") this.judge(exit, this.now())
     this.giveBack()
   }
 
-  private giveBack(): void {
+  protected giveBack(): void {
     if (this.held) {
       this.held = false
       this.plan.stages.bulkhead!.core.release()
@@ -450,7 +310,7 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
   // -- what the outcome means ----------------------------------------------------------------------------------------
 
   /** The one settlement. */
-  private judge(exit: AnyExit, now: number): void {
+  protected judge(exit: AnyExit, now: number): void {
     const { phase } = this
     this.phase = "Settled"
     if (phase !== "Started" && this.taken) {
@@ -473,9 +333,13 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
     }
   }
 
+  private latency(now: number): number {
+    return this.at === 0 ? 0 : now - this.at
+  }
+
   private succeeded(now: number): void {
     const { call: { shared }, stages } = this.plan
-    const latency = now - this.at
+    const latency = this.latency(now)
     this.circuit?.settle(this.token, "Success", latency, now)
     if (!stages.timed) return
     stages.timeout?.quantile?.record(latency, now)
@@ -483,11 +347,11 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
     shared.recorder?.end("success", latency, now)
   }
 
-  private providerFailed(error: ProviderError, now: number): void {
+  protected providerFailed(error: ProviderError, now: number): void {
     const { circuit } = this
     const { call: { shared: { recorder } }, stages: { rateLimit } } = this.plan
     const { breaker, openForMillis } = error.verdicts
-    const latency = now - this.at
+    const latency = this.latency(now)
     const hold = error.reason._tag === "RateLimitError" && error.retryAfter !== undefined
       ? now + Math.min(maxHoldMillis, Duration.toMillis(error.retryAfter))
       : 0
@@ -507,14 +371,14 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
 
   /** No answer came, but there is nothing to classify. */
   private died(now: number): void {
-    const latency = now - this.at
+    const latency = this.latency(now)
     this.circuit?.settle(this.token, "Failure", latency, now)
     this.plan.call.shared.recorder?.end("failure", latency, now)
   }
 
-  private dropped(now: number): void {
+  protected dropped(now: number): void {
     this.circuit?.release(this.token, now)
-    this.plan.call.shared.recorder?.end("cancelled", now - this.at, now)
+    this.plan.call.shared.recorder?.end("cancelled", this.latency(now), now)
   }
 
   private refuse(failure: Exit.Exit<never, unknown>, now: number): "Refused" {
@@ -536,7 +400,7 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
     for (const wake of all) this.fiber.currentDispatcher.scheduleTask(wake, 0)
   }
 
-  private timedOut(millis: number): ProviderError {
+  protected timedOut(millis: number): ProviderError {
     const { correlationId, operation, provider } = this.plan.call
     return stackless(() =>
       new ProviderError({
@@ -552,11 +416,184 @@ class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lea
     )
   }
 
-  private exceeded(): Deadline.DeadlineExceeded {
+  protected exceeded(): Deadline.DeadlineExceeded {
     const { deadlineMillis } = this.plan.call
     return stackless(() => new Deadline.DeadlineExceeded({ after: Duration.millis(deadlineMillis) }))
   }
 }
+
+/** Work that runs where it is, inside frames that stand before anything is taken. */
+class InPlace extends Attempt {
+  // It is itself the body of its frames, which saves a closure and a primitive per call.
+  override asEffect(): AnyEffect {
+    return this.proceed(this.ask())
+  }
+
+  protected go(): AnyEffect {
+    this.phase = "Started"
+    // Promises never run in place.
+    return this.plan.work._tag === "Effect" ? this.plan.work.effect : Effect.never
+  }
+}
+
+/**
+ * Work apart from the fiber that waits for it, which a timeout can leave behind.
+ *
+ * Everything happens in one register: were the permit taken in one primitive and the work started in the next, an
+ * interruption between the two would lose the permit. And work that ends at once costs neither suspension nor timer.
+ */
+class Apart extends Attempt implements Timed {
+  dueTick = 0
+  next: Timed | undefined = undefined
+  previous: Timed | undefined = undefined
+  private timer: Timer | undefined = undefined
+  private child: AnyFiber | undefined = undefined
+  private controller: AbortController | undefined = undefined
+  private resume: Resume = ignore
+  /** Whether the frames of `framed` are around it, because it had to wait; then they deal with a failure. */
+  private inFrame = false
+
+  begin(resume: Resume): Effect.Effect<void> | undefined {
+    const answer = this.ask()
+    if (answer === "Admitted") return this.launch(resume)
+    if (answer === "Refused") {
+      resume(this.rescue())
+    } else {
+      this.inFrame = true
+      resume(this.framed(Effect.suspend(() => this.proceed(answer))))
+    }
+    return undefined
+  }
+
+  override asEffect(): AnyEffect {
+    return this.go()
+  }
+
+  protected go(): AnyEffect {
+    return Effect.callback((resume) => this.launch(resume))
+  }
+
+  /** Starts the admitted work and its timeout. Returns how to cancel it. */
+  private launch(resume: Resume): Effect.Effect<void> | undefined {
+    this.phase = "Started"
+    this.resume = resume
+    const { work } = this.plan
+    return work._tag === "Effect" ? this.runEffect(work.effect) : this.runPromise(work.start)
+  }
+
+  private runEffect(effect: AnyEffect): Effect.Effect<void> | undefined {
+    const { deadlineAt, fiber } = this
+    const context = deadlineAt === Infinity ? fiber.context : Context.add(fiber.context, Deadline.current, deadlineAt)
+    const child = Effect.runForkWith(context)(effect)
+    const exit = child.pollUnsafe()
+    if (exit !== undefined) {
+      this.resume(this.ended(exit))
+      return undefined
+    }
+    this.child = child
+    this.arm()
+    child.addObserver((exit) => this.endedLater(exit))
+    return Effect.suspend(() => {
+      this.cancel()
+      return Fiber.interrupt(child)
+    })
+  }
+
+  private runPromise(start: (signal: AbortSignal) => PromiseLike<unknown>): Effect.Effect<void> {
+    // Making a controller costs more than all stages together: only for a function that takes the signal.
+    if (start.length > 0) this.controller = new AbortController()
+    const promise = started(start, this.controller?.signal)
+    this.arm()
+    promise.then((value) => this.endedLater(Exit.succeed(value)), (error) => this.endedLater(Exit.fail(error)))
+    // Nothing can make a promise end, so it is not waited for; the permit is held until it does.
+    return Effect.sync(() => this.cancel())
+  }
+
+  /** The work has ended: what it held is free, and this is the outcome. */
+  private ended(exit: AnyExit): AnyEffect {
+    this.judge(exit, this.now())
+    this.giveBack()
+    return this.answer(exit)
+  }
+
+  private endedLater(exit: AnyExit): void {
+    this.disarm()
+    // After a timeout or an interruption nobody waits any more.
+    if (this.phase === "Settled") this.giveBack()
+    else this.resume(this.ended(exit))
+  }
+
+  private answer(exit: AnyExit): AnyEffect {
+    return this.failure === undefined ? exit : this.inFrame ? this.failure : this.rescue()
+  }
+
+  /** What it holds once it is started, it gives back when the work ends, which may be later than now. */
+  protected override leave(exit: AnyExit): undefined {
+    if (this.phase === "Asking" || this.phase === "Admitted") super.leave(exit)
+  }
+
+  /** The caller was interrupted: neutral, whatever the work makes of it. */
+  private cancel(): void {
+    this.disarm()
+    this.judge(interrupted, this.now())
+    this.controller?.abort()
+  }
+
+  private arm(): void {
+    const { timeout } = this.plan.stages
+    const inherited = this.fiber.getRef(Deadline.current)
+    if (
+      timeout !== undefined && timeout.quantile === undefined && this.deadlineAt === Infinity &&
+      inherited === Infinity && this.clock === liveClock
+    ) {
+      return timeout.timers.add(this)
+    }
+    const now = this.now()
+    const remaining = this.deadlineAt - now
+    const limit = timeout === undefined ? Infinity : attemptMillis(
+      timeout.quantile?.current(now) ?? timeout.millis,
+      Math.min(this.deadlineAt, inherited) - now,
+      timeout.ofRemaining
+    )
+    this.timer = arm(this.fiber, Math.min(limit, remaining), () => {
+      if (limit < remaining) this.expire(limit)
+      else this.overrun(remaining)
+    })
+  }
+
+  private disarm(): void {
+    if (this.dueTick !== 0) this.plan.stages.timeout!.timers.remove(this)
+    else disarm(this.timer)
+  }
+
+  /** The attempt timeout passed: a failure of the provider. */
+  expire(limitMillis: number): void {
+    const now = this.now()
+    this.phase = "Settled"
+    this.plan.stages.timeout?.quantile?.record(limitMillis, now)
+    this.providerFailed(this.timedOut(limitMillis), now)
+    this.abandon()
+  }
+
+  /** The deadline passed first. The attempt got less time than one is due and says nothing, unless it had all there is. */
+  private overrun(remainingMillis: number): void {
+    const now = this.now()
+    this.phase = "Settled"
+    if (this.plan.stages.timeout === undefined) this.providerFailed(this.timedOut(remainingMillis), now)
+    else this.dropped(now)
+    this.failure = fail(this.exceeded())
+    this.abandon()
+  }
+
+  /** Answers the caller now, even where the work ignores its interruption; the permit goes when it ends. */
+  private abandon(): void {
+    this.controller?.abort()
+    this.child?.interruptUnsafe(this.fiber.id)
+    this.resume(this.answer(interrupted))
+  }
+}
+
+const ignore = (): void => {}
 
 const isOpen = (circuit: CircuitCore): boolean => circuit.current._tag === "Open"
 

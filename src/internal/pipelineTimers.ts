@@ -9,8 +9,6 @@
 import { Clock, Context } from "effect"
 
 export interface Timed {
-  /** When it began, in epoch milliseconds. */
-  readonly at: number
   /** The tick it is due at; 0 while it is in no list. */
   dueTick: number
   next: Timed | undefined
@@ -18,6 +16,7 @@ export interface Timed {
   readonly expire: (limitMillis: number) => void
 }
 
+/** The clock whose time native timers keep. */
 export const liveClock = Context.get(Context.empty(), Clock.Clock)
 
 export class AttemptTimers {
@@ -34,13 +33,14 @@ export class AttemptTimers {
   constructor(millis: number) {
     this.millis = millis
     this.tickMillis = Math.min(50, Math.max(1, Math.floor(millis / 64)))
-    this.ticks = Math.ceil(millis / this.tickMillis)
+    // One more, because the present tick has partly passed.
+    this.ticks = Math.ceil(millis / this.tickMillis) + 1
   }
 
   add(timed: Timed): void {
     if (this.native === undefined) this.start()
     this.used = true
-    timed.dueTick = this.tick + this.ticks + 1
+    timed.dueTick = this.tick + this.ticks
     timed.previous = this.tail
     if (this.tail === undefined) this.head = timed
     else this.tail.next = timed
@@ -64,16 +64,19 @@ export class AttemptTimers {
   }
 
   private onTick(): void {
-    // An event loop that was held up owes several ticks at once.
     const passed = Math.floor((performance.now() - this.tickedAt) / this.tickMillis)
+    const since = this.tick + this.ticks
     this.tick += passed
     this.tickedAt += passed * this.tickMillis
-    const now = liveClock.currentTimeMillisUnsafe()
+    // While the event loop was held up no tick passed. What was added then may be younger than its tick says, and is
+    // given its full time from now: rather late than early.
+    if (passed > 1) {
+      for (let timed = this.tail; timed !== undefined && timed.dueTick === since; timed = timed.previous) {
+        timed.dueTick = this.tick + this.ticks
+      }
+    }
     while (this.head !== undefined && this.head.dueTick <= this.tick) {
       const { head } = this
-      // What was added while the loop was held up was given too early a tick. A wall clock set back may say so falsely,
-      // but not for longer than the limit once more.
-      if (now - head.at < this.millis && this.tick - head.dueTick < this.ticks) break
       this.remove(head)
       head.expire(this.millis)
     }
