@@ -15,6 +15,9 @@ interface Example {
   readonly expected: ReadonlyArray<string>
 }
 
+/** A text in quotation marks is printed without them. */
+const unquoted = (value: string): string => /^"[^"\\]*"$/.test(value) ? value.slice(1, -1) : value
+
 /** The `ts` blocks of Markdown and of doc comments. A block marked `ts no-run` is only compiled. */
 const examplesIn = (file: string): ReadonlyArray<Example> => {
   const text = readFileSync(join(root, file), "utf8")
@@ -22,7 +25,7 @@ const examplesIn = (file: string): ReadonlyArray<Example> => {
   return Array.from(plain.matchAll(/^```ts( no-run)?\n([\s\S]*?)^```$/gm), ([, noRun, code = ""], index) => ({
     name: `${file.replaceAll(/\W+/g, "-")}-${index + 1}`,
     runs: noRun === undefined,
-    expected: Array.from(code.matchAll(/\/\/ => (.*)$/gm), ([, value = ""]) => value.trim()),
+    expected: Array.from(code.matchAll(/\/\/ => (.*)$/gm), ([, value = ""]) => unquoted(value.trim())),
     // `expression // => value` prints its value; a line that prints by itself stays.
     code: code.replaceAll(
       /^(\s*)(?!.*\b[Cc]onsole\.log\()(?!const |let |return )(.+?);?\s*\/\/ => .*$/gm,
