@@ -37,7 +37,22 @@ export const until =
   (epochMillis: number) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | DeadlineExceeded, R> =>
     bounded(self, () => epochMillis)
 
-/** Gives the effect so much time from its start, or less where an earlier deadline already stands. As `until`. */
+/**
+ * Gives the effect so much time from its start, or less where an earlier deadline already stands. As `until`.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { Duration, Effect } from "effect"
+ * import { Deadline } from "holdfast"
+ *
+ * const left = Deadline.remaining.pipe(
+ *   Deadline.within("5 minutes"),
+ *   Deadline.within("2 seconds")
+ * )
+ * Math.ceil(Duration.toSeconds(await Effect.runPromise(left))) // => 2
+ * ```
+ */
 export const within = (duration: Duration.Input) => {
   const millis = Duration.toMillis(Duration.fromInputUnsafe(duration))
   return <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | DeadlineExceeded, R> =>

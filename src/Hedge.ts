@@ -81,7 +81,24 @@ export class Hedge extends Context.Service<Hedge, Service>()("holdfast/Hedge") {
 /** Which attempt is running: 0 for the first, 1 for its first hedge. Visible to the work. */
 export const index = Context.Reference<number>("holdfast/Hedge/index", { defaultValue: () => 0 })
 
-/** A hedging policy. */
+/**
+ * A hedging policy.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Hedge } from "holdfast"
+ *
+ * const program = Effect.gen(function*() {
+ *   const hedge = yield* Hedge.make({ delay: "10 millis" })
+ *   const replicas = [Effect.never, Effect.succeed("from the second replica")]
+ *   const read = hedge.execute({ operation: "read", idempotent: true })
+ *   return yield* read((index) => replicas[index] ?? Effect.never)
+ * })
+ * await Effect.runPromise(program) // => "from the second replica"
+ * ```
+ */
 export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =>
   Effect.gen(function*() {
     const { delayMillis, maxHedges, quantile } = yield* checked(() => decode(options))

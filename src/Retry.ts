@@ -94,6 +94,10 @@ export interface Service {
   readonly settings: RetrySettings
   /** What pays for the retries. */
   readonly budget: RetryBudget.Service | undefined
+  /** Milliseconds that an attempt is expected to take, or that it is to be measured. */
+  readonly attemptMillis: number | "measured"
+  /** What `execute` and the pipeline drive. */
+  readonly core: internal.RetryCore
 }
 
 /** A retry policy as a service. */
@@ -101,7 +105,13 @@ export class Retry extends Context.Service<Retry, Service>()("holdfast/Retry") {
   static readonly layer = (options?: Options): Layer.Layer<Retry, InvalidOptions> => Layer.effect(Retry, make(options))
 }
 
-/** The number of the running attempt: 1 at first, 2 in the first retry. Visible to the effect that is retried. */
+/**
+ * The number of the running attempt: 1 at first, 2 in the first retry. Visible to the effect that is retried.
+ *
+ * **Gotchas**
+ *
+ * Where retries are nested, the inner one's first attempt still sees the outer one's number.
+ */
 export const attempt = internal.attempt
 
 /** All errors of a call that ended with this error or cause, oldest first. */
@@ -123,7 +133,23 @@ export const whyGivenUp = (failure: unknown): Why | undefined => internal.histor
 /** The waits after failures of one category, under the default options. */
 export const schedule = (tag: Tag): Schedule.Schedule<unknown> => scheduleOf(defaults.settings.categories[tag])
 
-/** A retry policy. */
+/**
+ * A retry policy.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Retry } from "holdfast"
+ *
+ * const program = Effect.gen(function*() {
+ *   const retry = yield* Retry.make({ maxRetries: 2, baseDelay: "1 millis" })
+ *   const flaky = Effect.flatMap(Retry.attempt, (n) => n < 3 ? Effect.fail("busy") : Effect.succeed(`attempt ${n}`))
+ *   return yield* flaky.pipe(retry.execute({ while: (error) => error === "busy" }))
+ * })
+ * await Effect.runPromise(program) // => "attempt 3"
+ * ```
+ */
 export const make = (options?: Options): Effect.Effect<Service, InvalidOptions> =>
   Effect.gen(function*() {
     const { attemptMillis, categories, settings } = yield* checked(() => decode(options))
@@ -142,7 +168,9 @@ export const make = (options?: Options): Effect.Effect<Service, InvalidOptions> 
       execute: (options) => driver(toCall(options)),
       schedule: (tag) => categories[tag]?.schedule ?? scheduleOf(settings.categories[tag]),
       settings,
-      budget
+      budget,
+      attemptMillis,
+      core
     }
   })
 

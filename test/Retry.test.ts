@@ -217,6 +217,22 @@ it.effect("scenario 9: the unknown category is never retried, or once where the 
     assert.strictEqual(calls, 4)
   }))
 
+it.effect("an error that says of itself that it is final is not retried, whatever its category", () =>
+  Effect.gen(function*() {
+    const retry = yield* Retry.make()
+    const final = script([failure("NetworkError", { overrides: { retry: "Never" } })])
+    const error = yield* Effect.flip(final.work.pipe(retry.execute(idempotent)))
+    assert.deepStrictEqual([final.starts.length, Retry.whyGivenUp(error)], [1, "NotRetryable"])
+  }))
+
+it.effect("a multiplier of 1 is a constant backoff", () =>
+  Effect.gen(function*() {
+    const retry = yield* Retry.make({ ...steady, backoffMultiplier: 1, baseDelay: "250 millis" })
+    const { starts, work } = script([], network)
+    yield* run(work.pipe(retry.execute(idempotent)))
+    assert.deepStrictEqual(gaps(starts), [250, 250, 250])
+  }))
+
 it.effect("errors that are no ProviderError are classified, or asked of `while`", () =>
   Effect.gen(function*() {
     const retry = yield* Retry.make()

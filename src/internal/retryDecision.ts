@@ -109,9 +109,6 @@ export const next = (input: Input): Decision => {
   return { _tag: "Retry", delayMillis, backoffMillis }
 }
 
-/** What an added attempt costs: a timeout held the provider for long and is dearer. */
-export const costOf = (tag: ReasonTag, timeoutCost: number): number => tag === "TimeoutError" ? timeoutCost : 1
-
 /**
  * What can be told of an error without classifying it: a `ProviderError`, an attempt timeout, or a refusal, which is any
  * other error with a `retryAfter`. `undefined` for everything else.

@@ -1,12 +1,15 @@
-/** What an attempt timeout costs, beside Effect's own and cockatiel's. */
+/** What an attempt timeout costs, beside Effect's own and cockatiel's; and a deadline and a hedge, which work as it does. */
 import { timeout, TimeoutStrategy } from "cockatiel"
 import { Effect } from "effect"
+import * as Deadline from "../../src/Deadline.ts"
+import * as Hedge from "../../src/Hedge.ts"
 import * as Timeout from "../../src/Timeout.ts"
 import { asyncLoop, type Case, loop, type Suite, type Work, works } from "./harness.ts"
 
 const kinds: ReadonlyArray<Work> = ["sync", "resolved", "immediate"]
 const ours = Timeout.attempt("10 seconds")
 const theirs = timeout(10_000, TimeoutStrategy.Cooperative)
+const hedge = Effect.runSync(Hedge.make({ delay: "10 seconds" }))
 const settled = Promise.resolve(1)
 const never = new Promise<number>(() => {})
 
@@ -21,6 +24,8 @@ export const suite: Suite = {
   name: "timeout",
   cases: [
     ...cases,
+    { name: "deadline, resolved", make: () => loop(Deadline.within("10 seconds")(works.resolved.effect)) },
+    { name: "hedge, resolved", make: () => loop(hedge.execute({ idempotent: true })(works.resolved.effect)) },
     { name: "promise leaf, resolved", make: () => loop(Timeout.promise("10 seconds", () => settled)) },
     {
       name: "promise leaf with its signal, resolved",
