@@ -1,0 +1,262 @@
+/**
+ * Writes on their way from a primary store to its mirrors: recorded after the primary took them, delivered in the
+ * background until each mirror has them.
+ *
+ * **Details**
+ *
+ * An entry names documents, not their content: delivering reads what the primary has then, so that late, repeated and
+ * overtaken deliveries end in the same state. Entries wait in Effect's `PersistedQueue`: in the context's, which may be
+ * in a database and outlive the process, else in memory.
+ */
+import { Clock, Context, Duration, Effect, Layer, Option, Schedule, Schema, type Scope, Stream } from "effect"
+import { PersistedQueue } from "effect/persistence"
+import * as Event from "../Event.ts"
+import type { ProviderError } from "../ProviderError.ts"
+import * as Served from "../Served.ts"
+import { type BatchReport, type Document, DocumentId, type Service } from "./VectorStore.ts"
+
+/** A store with the policies that its calls go through. */
+export interface Party {
+  readonly name: string
+  readonly service: Service
+  readonly protect: <A>(
+    operation: string,
+    self: Effect.Effect<A, ProviderError>
+  ) => Effect.Effect<A, { readonly _tag: string }>
+  /** Milliseconds until it makes sense to call; 0 for now. */
+  readonly availability: (now: number) => number
+}
+
+export interface Options {
+  /** Names the queues. */
+  readonly name: string
+  readonly primary: Party
+  readonly mirrors: ReadonlyArray<Party>
+}
+
+/** How far a mirror is behind. */
+export interface Lag {
+  readonly mirror: string
+  /** Documents whose newest state it has not got, as far as this process knows. */
+  readonly pending: number
+  /** How long the oldest of them waits. */
+  readonly oldestMillis: number
+  /** Documents that it refused for what they are; it is asked no more. */
+  readonly refused: number
+}
+
+/** What a reconciliation did to a mirror. */
+export interface Reconciled {
+  readonly mirror: string
+  readonly added: number
+  readonly changed: number
+  readonly removed: number
+}
+
+/** What a document waits for. */
+export type Change = "put" | "delete"
+
+export interface Outbox {
+  /** Notes that the primary's state of these documents changed. Does not fail and does not wait for a mirror. */
+  readonly record: (change: Change, ids: ReadonlyArray<DocumentId>) => Effect.Effect<void>
+  /** What the mirror has not got yet of a document. */
+  readonly pending: (mirror: string, id: DocumentId) => Change | undefined
+  readonly lag: Effect.Effect<ReadonlyArray<Lag>>
+  /** Waits until nothing that this process recorded is pending. */
+  readonly drained: Effect.Effect<void>
+  /** Compares everything and makes the mirrors, or one of them, equal to the primary. */
+  readonly reconcile: (mirror?: string) => Effect.Effect<ReadonlyArray<Reconciled>, { readonly _tag: string }>
+}
+
+const Entry = Schema.Struct({ ids: Schema.Array(DocumentId) })
+
+const entryLength = 100
+const readers = 8
+
+/** Behind an outage of any length: the pace of the first minute, then every half. */
+const redeliveries = Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("30 seconds")])
+
+interface Waiting {
+  readonly change: Change
+  readonly since: number
+  readonly entry: string
+}
+
+/** Delivers as long as the scope is open. */
+export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scope> = Effect.fnUntraced(
+  function*({ mirrors, name, primary }: Options) {
+    const scope = yield* Effect.scope
+    const sink = yield* Event.Sink
+    const clock = yield* Clock.Clock
+    const given = yield* Effect.serviceOption(PersistedQueue.PersistedQueueFactory)
+    const factory = Option.isSome(given) ? given.value : yield* Effect.map(
+      Layer.build(Layer.provide(PersistedQueue.layer, PersistedQueue.layerStoreMemory)),
+      Context.get(PersistedQueue.PersistedQueueFactory)
+    )
+    const boxes = yield* Effect.forEach(mirrors, (mirror) =>
+      Effect.map(
+        factory.make({
+          name: `holdfast/${name}/${mirror.name}`,
+          schema: Entry,
+          // An outage may be long: what is not delivered is not given up.
+          maxAttempts: 1_000_000,
+          retrySchedule: redeliveries
+        }),
+        (queue) => ({
+          mirror,
+          queue,
+          waiting: new Map<DocumentId, Waiting>(),
+          refused: new Set<DocumentId>(),
+          failing: false
+        })
+      ))
+    type Box = typeof boxes[number]
+
+    const note = (subject: string, message: string): void =>
+      sink?.(Event.Noted.make({ at: clock.currentTimeMillisUnsafe(), subject, message }))
+
+    const read = (id: DocumentId) => primary.protect("get", primary.service.get(id))
+
+    /** Brings the mirror's documents to the state that the primary has now. */
+    const sync = Effect.fnUntraced(function*(box: Box, ids: ReadonlyArray<DocumentId>) {
+      const { mirror } = box
+      const found = yield* Effect.forEach(ids, (id) => Effect.map(read(id), (document) => ({ id, document })), {
+        concurrency: readers
+      })
+      const present = found.flatMap(({ document }) => Option.toArray(document))
+      const absent = found.filter(({ document }) => Option.isNone(document))
+      for (const { id } of absent) yield* mirror.protect("delete", mirror.service.delete(id))
+      yield* put(box, present)
+      return found
+    })
+
+    const put = Effect.fnUntraced(function*(box: Box, documents: ReadonlyArray<Document>) {
+      if (documents.length === 0) return
+      const { mirror } = box
+      const { items }: BatchReport = yield* mirror.protect("addMany", mirror.service.addMany(documents))
+      for (const item of items) {
+        box.refused.delete(item.id)
+        if (item._tag !== "Failed" && item._tag !== "Unknown") continue
+        // Refused for what it is: it would be refused again.
+        if (item.error.verdicts.fallback !== "Stop") return yield* item.error
+        box.refused.add(item.id)
+        note(mirror.name, `a document was refused: ${item.error.category}`)
+      }
+    })
+
+    const deliver = (box: Box) =>
+      box.queue.take(({ ids }, { id: entry }) =>
+        Effect.gen(function*() {
+          const first = yield* sync(box, ids)
+          // Another process may deliver an older state beside us; what changed meanwhile is delivered again.
+          if (Option.isSome(given)) {
+            const again = yield* Effect.forEach(
+              first,
+              ({ document, id }) => Effect.map(read(id), (now) => same(now, document) ? [] : [id]),
+              { concurrency: readers }
+            )
+            if (again.some((ids) => ids.length > 0)) yield* sync(box, again.flat())
+          }
+          for (const id of ids) if (box.waiting.get(id)?.entry === entry) box.waiting.delete(id)
+        })
+      )
+
+    const run = (box: Box) =>
+      Effect.suspend(() => Effect.sleep(Math.min(30_000, box.mirror.availability(clock.currentTimeMillisUnsafe()))))
+        .pipe(
+          Effect.andThen(deliver(box)),
+          Effect.matchEffect({
+            onSuccess: () =>
+              Effect.sync(() => {
+                if (box.failing) note(box.mirror.name, "writes reach it again")
+                box.failing = false
+              }),
+            onFailure: (error) =>
+              Effect.suspend(() => {
+                if (!box.failing) {
+                  const { category } = Served.failure(box.mirror.name, error)
+                  note(box.mirror.name, `a write did not reach it and will be repeated: ${category}`)
+                }
+                box.failing = true
+                // The queue itself may be what fails.
+                return Effect.sleep("100 millis")
+              })
+          }),
+          Effect.forever
+        )
+    yield* Effect.forEach(boxes, (box) => Effect.forkScoped(run(box)), { discard: true })
+
+    const offer = (box: Box, change: Change, ids: ReadonlyArray<DocumentId>): Effect.Effect<void> =>
+      Effect.suspend(() => {
+        const entry = crypto.randomUUID()
+        const since = clock.currentTimeMillisUnsafe()
+        for (const id of ids) box.waiting.set(id, { change, entry, since: box.waiting.get(id)?.since ?? since })
+        const offered = box.queue.offer({ ids }, { id: entry })
+        return Effect.catch(offered, () => {
+          note(box.mirror.name, "a write could not be recorded for it, and will be as soon as the queue is well")
+          return Effect.retry(offered, redeliveries).pipe(Effect.ignore, Effect.forkIn(scope))
+        })
+      })
+
+    const compare = Effect.fnUntraced(function*(box: Box): Effect.fn.Return<Reconciled, { readonly _tag: string }> {
+      const { mirror } = box
+      const theirs = yield* mirror.protect(
+        "list",
+        Stream.runFold(mirror.service.documents, () => new Map<DocumentId, Document>(), (all, it) => all.set(it.id, it))
+      )
+      let added = 0
+      let changed = 0
+      yield* primary.service.documents.pipe(
+        Stream.filter((document) => {
+          const known = theirs.get(document.id)
+          theirs.delete(document.id)
+          if (known !== undefined && same(Option.some(known), Option.some(document))) return false
+          if (known === undefined) added++
+          else changed++
+          return true
+        }),
+        Stream.grouped(entryLength),
+        Stream.runForEach((documents) => put(box, documents))
+      )
+      for (const id of theirs.keys()) yield* mirror.protect("delete", mirror.service.delete(id))
+      return { mirror: mirror.name, added, changed, removed: theirs.size }
+    })
+
+    return {
+      record: (change, ids) =>
+        Effect.forEach(
+          boxes,
+          (box) => Effect.forEach(chunks(ids, entryLength), (part) => offer(box, change, part), { discard: true }),
+          {
+            discard: true
+          }
+        ).pipe(Effect.uninterruptible),
+      pending: (mirror, id) => boxes.find((box) => box.mirror.name === mirror)?.waiting.get(id)?.change,
+      lag: Effect.sync(() => {
+        const now = clock.currentTimeMillisUnsafe()
+        return boxes.map(({ mirror, refused, waiting }) => {
+          let oldest = now
+          for (const { since } of waiting.values()) oldest = Math.min(oldest, since)
+          return { mirror: mirror.name, pending: waiting.size, oldestMillis: now - oldest, refused: refused.size }
+        })
+      }),
+      drained: Effect.suspend(() =>
+        Effect.repeat(Effect.sync(() => boxes.every(({ waiting }) => waiting.size === 0)), {
+          until: (empty) => empty,
+          schedule: Schedule.spaced(Duration.millis(10))
+        })
+      ).pipe(Effect.asVoid),
+      reconcile: (mirror) =>
+        Effect.forEach(boxes.filter((box) => mirror === undefined || box.mirror.name === mirror), compare)
+    }
+  }
+)
+
+const chunks = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> =>
+  Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
+
+const same = (a: Option.Option<Document>, b: Option.Option<Document>): boolean =>
+  Option.isSome(a) && Option.isSome(b) ? text(a.value) === text(b.value) : Option.isNone(a) && Option.isNone(b)
+
+const text = ({ attributes = {}, content, title }: Document): string =>
+  JSON.stringify([title, content, Object.entries(attributes).sort(([x], [y]) => x < y ? -1 : 1)])

@@ -1,0 +1,415 @@
+import { assert, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Option, Ref, Result, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import * as Event from "../../src/Event.ts"
+import { ConfigurationError, ProviderError, ServiceUnavailableError } from "../../src/ProviderError.ts"
+import { Fault, OpenAiEmulator } from "../../src/testing/index.ts"
+import * as StoreContract from "../../src/testing/storeContract.ts"
+import * as Embedder from "../../src/vectorstore/Embedder.ts"
+import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
+import { VectorStoreId } from "../../src/vectorstore/OpenAiClient.ts"
+import * as OpenAiStore from "../../src/vectorstore/OpenAiStore.ts"
+import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
+import { Document, DocumentId, type SearchMode, type Service, VectorStore } from "../../src/vectorstore/VectorStore.ts"
+
+const document = (name: string, content: string, more?: Partial<Document>): Document =>
+  Document.make({ id: DocumentId.make(name), content, ...more })
+
+type Trouble = "none" | "down" | "unconfigured" | "slow" | "hung"
+
+/** A store in memory that can be in trouble, and counts what it is asked. */
+const troubled = Effect.fnUntraced(function*(name: string, modes?: ReadonlyArray<SearchMode>) {
+  const memory = yield* MemoryStore.makeLexical({ name })
+  const trouble = yield* Ref.make<Trouble>("none")
+  const calls = new Map<string, number>()
+  const failing = (operation: string, trouble: "down" | "unconfigured") => {
+    const evidence = { message: trouble, rule: "test", delivered: "unknown" as const }
+    const reason = trouble === "down" ? new ServiceUnavailableError(evidence) : new ConfigurationError(evidence)
+    return Effect.fail(new ProviderError({ provider: name, operation, reason }))
+  }
+  const guard = <A>(operation: string, self: Effect.Effect<A, ProviderError>): Effect.Effect<A, ProviderError> =>
+    Effect.flatMap(Ref.get(trouble), (is) => {
+      calls.set(operation, (calls.get(operation) ?? 0) + 1)
+      switch (is) {
+        case "none":
+          return self
+        case "slow":
+          return Effect.delay(self, "3 seconds")
+        case "hung":
+          return Effect.never
+        case "down":
+        case "unconfigured":
+          return failing(operation, is)
+      }
+    })
+  const service: Service = {
+    ...memory,
+    modes: modes ?? memory.modes,
+    search: (request) => guard("search", memory.search({ ...request, mode: "lexical" })),
+    add: (it) => guard("add", memory.add(it)),
+    addMany: (all, options) => guard("addMany", memory.addMany(all, options)),
+    get: (id) => guard("get", memory.get(id)),
+    update: (id, patch) => guard("update", memory.update(id, patch)),
+    delete: (id) => guard("delete", memory.delete(id)),
+    list: (request) => guard("list", memory.list(request)),
+    stats: guard("stats", memory.stats),
+    health: guard("health", memory.health)
+  }
+  return {
+    name,
+    memory,
+    is: (to: Trouble) => Ref.set(trouble, to),
+    calls: (operation: string) => calls.get(operation) ?? 0,
+    source: { name, layer: Layer.succeed(VectorStore, service) }
+  }
+})
+
+const pipeline = { retry: { maxRetries: 1 }, breaker: { failureThreshold: 3 }, timeout: "10 seconds" } as const
+
+const three = Effect.fnUntraced(function*(options?: Partial<UnifiedStore.Options>) {
+  const [a, b, c] = yield* Effect.all([troubled("a"), troubled("b"), troubled("c")])
+  const unified = yield* UnifiedStore.make({ pipeline, ...options, sources: [a.source, b.source, c.source] })
+  return { a, b, c, unified }
+})
+
+const fill = Effect.fnUntraced(function*(stores: ReadonlyArray<{ readonly memory: Service }>) {
+  for (const { memory } of stores) {
+    yield* memory.addMany([
+      document("one", "zebras graze"),
+      document("two", "zebras graze and zebras drink"),
+      document("three", "giraffes browse")
+    ])
+  }
+})
+
+// -- the contract ------------------------------------------------------------------------------------------------------
+
+for (const strategy of ["InOrder", "AllAtOnce"] as const) {
+  for (const { name, run } of StoreContract.cases()) {
+    it.live(`over memory and OpenAI, ${strategy}: ${name}`, () =>
+      Effect.gen(function*() {
+        const emulator = yield* OpenAiEmulator.make()
+        const unified = yield* UnifiedStore.make({
+          strategy,
+          sources: [
+            { name: "memory", layer: Layer.provide(MemoryStore.layer(), Embedder.local) },
+            {
+              name: "openai",
+              layer: OpenAiStore.layer({
+                apiKey: emulator.apiKey,
+                baseURL: emulator.url,
+                vectorStore: VectorStoreId.make(emulator.vectorStore),
+                pollInterval: "2 millis"
+              })
+            }
+          ]
+        })
+        yield* run(unified.store)
+        yield* unified.outbox.drained
+        const theirs = unified.policies.providers[1]!.service
+        const ids = (store: Service) => Effect.map(Stream.runCollect(store.documents), (all) => all.map(({ id }) => id))
+        assert.deepStrictEqual(yield* ids(theirs), yield* ids(unified.store))
+      }))
+  }
+}
+
+// -- searching ---------------------------------------------------------------------------------------------------------
+
+it.effect("in order, the second source is not asked while the first is well", () =>
+  Effect.gen(function*() {
+    const { a, b, c, unified } = yield* three()
+    yield* fill([a, b, c])
+    const served = yield* unified.search({ query: "zebras" })
+    assert.isTrue(served._tag === "Live" && served.provider === "a" && !served.degraded)
+    const result = UnifiedStore.describe(served)
+    assert.strictEqual(result._tag, "Complete")
+    assert.deepStrictEqual(result.sources.map((it) => [it._tag, it.source]), [["Answered", "a"]])
+    assert.deepStrictEqual([a.calls("search"), b.calls("search"), c.calls("search")], [1, 0, 0])
+  }))
+
+it.effect("in order, the next source answers for one that is down, and the answer says so", () =>
+  Effect.gen(function*() {
+    const { a, b, c, unified } = yield* three()
+    yield* fill([a, b, c])
+    yield* a.is("unconfigured")
+    const served = yield* unified.search({ query: "zebras" })
+    assert.isTrue(served._tag === "Live" && served.provider === "b" && served.degraded)
+    const result = UnifiedStore.describe(served)
+    assert.deepStrictEqual(result._tag === "Degraded" ? result.lost : [], [{ _tag: "SourceMissing", source: "a" }])
+    assert.deepStrictEqual(result.sources.map(({ _tag, source }) => [_tag, source]), [["Answered", "b"], [
+      "Failed",
+      "a"
+    ]])
+    assert.strictEqual(c.calls("search"), 0)
+  }))
+
+it.effect("scenario 59: all at once, one source down costs its part of the answer and is named", () =>
+  Effect.gen(function*() {
+    const { a, b, c, unified } = yield* three({ strategy: "AllAtOnce" })
+    yield* fill([a, b, c])
+    const whole = yield* unified.search({ query: "zebras drink" })
+    assert.strictEqual(UnifiedStore.describe(whole)._tag, "Complete")
+    assert.deepStrictEqual(whole.value.hits.map(({ id, ranks }): unknown => [id, ranks]), [
+      ["two", { a: 1, b: 1, c: 1 }],
+      ["one", { a: 2, b: 2, c: 2 }]
+    ])
+    yield* b.is("unconfigured")
+    const served = yield* unified.search({ query: "zebras drink" })
+    assert.deepStrictEqual([served._tag, served._tag === "Partial" ? served.missing : []], ["Partial", ["b"]])
+    assert.deepStrictEqual(served.value.hits.map(({ id }) => id as string), ["two", "one"])
+    const result = UnifiedStore.describe(served)
+    assert.deepStrictEqual(result._tag === "Degraded" ? result.lost : [], [{ _tag: "SourceMissing", source: "b" }])
+    assert.deepStrictEqual(result.sources.map(({ _tag, source }) => `${_tag} ${source}`), [
+      "Answered a",
+      "Answered c",
+      "Failed b"
+    ])
+  }))
+
+for (const strategy of ["InOrder", "AllAtOnce"] as const) {
+  it.effect(`scenario 41 and 59: ${strategy}, all down is a failure with every cause, never an empty list`, () =>
+    Effect.gen(function*() {
+      const { a, b, c, unified } = yield* three({ strategy })
+      for (const it of [a, b, c]) yield* it.is("unconfigured")
+      const error = yield* Effect.flip(unified.search({ query: "zebras" }))
+      assert.isTrue(error._tag === "AllProvidersFailed")
+      assert.deepStrictEqual(
+        error._tag === "AllProvidersFailed" ? error.failures.map(({ category, provider }) => [provider, category]) : [],
+        [["a", "CONFIGURATION"], ["b", "CONFIGURATION"], ["c", "CONFIGURATION"]]
+      )
+      const contract = yield* Effect.flip(unified.store.search({ query: "zebras" }))
+      assert.deepStrictEqual([contract.reason._tag, contract.reason.detail], [
+        "ServiceUnavailableError",
+        "AllProvidersFailed"
+      ])
+    }))
+
+  it.effect(`${strategy}: a wrong request fails as what it is, and nobody is asked`, () =>
+    Effect.gen(function*() {
+      const { a, unified } = yield* three({ strategy })
+      for (const request of [{ query: "" }, { query: "x", limit: 0 }, { query: "x", limit: 10_000 }]) {
+        const error = yield* Effect.flip(unified.search(request))
+        assert.isTrue(error._tag === "ProviderError" && error.reason._tag === "ValidationError")
+      }
+      assert.strictEqual(a.calls("search"), 0)
+    }))
+}
+
+it.effect("all at once, a slow source is not waited for beyond the soft deadline", () =>
+  Effect.gen(function*() {
+    const { a, b, c, unified } = yield* three({ strategy: "AllAtOnce", softDeadline: "1 second" })
+    yield* fill([a, b, c])
+    yield* b.is("slow")
+    yield* c.is("hung")
+    const fiber = yield* Effect.forkChild(unified.search({ query: "zebras" }))
+    yield* TestClock.adjust("1 second")
+    const served = yield* Fiber.join(fiber)
+    assert.deepStrictEqual(UnifiedStore.outcomes(served).map(({ _tag, source }) => `${_tag} ${source}`), [
+      "Answered a",
+      "TimedOut b",
+      "TimedOut c"
+    ])
+    // Without it, all are waited for until they answer or their time is up.
+    yield* c.is("none")
+    const patient = yield* three({ strategy: "AllAtOnce" })
+    yield* fill([patient.a, patient.b, patient.c])
+    yield* patient.b.is("slow")
+    const waiting = yield* Effect.forkChild(patient.unified.search({ query: "zebras" }))
+    yield* TestClock.adjust("3 seconds")
+    const found = UnifiedStore.outcomes(yield* Fiber.join(waiting))
+    assert.deepStrictEqual(found.map((it) => it._tag === "Answered" ? [it.source, it.tookMillis] : []), [
+      ["a", 0],
+      ["b", 3_000],
+      ["c", 0]
+    ])
+  }))
+
+it.effect("scenario 60: with every circuit open it answers at once, asks nobody, and tells when to come back", () =>
+  Effect.gen(function*() {
+    const { a, b, c, unified } = yield* three({ strategy: "AllAtOnce" })
+    for (const it of [a, b, c]) yield* it.is("down")
+    for (let i = 0; i < 4; i++) {
+      const fiber = yield* Effect.forkChild(Effect.result(unified.search({ query: "zebras" })))
+      yield* TestClock.adjust("1 minute")
+      assert.isTrue(Result.isFailure(yield* Fiber.join(fiber)))
+      yield* TestClock.setTime(0)
+    }
+    for (const { pipeline } of unified.policies.providers) {
+      yield* pipeline.breaker!.forceOpen(`${pipeline.provider}/search`)
+    }
+    const asked = a.calls("search")
+    const error = yield* Effect.flip(unified.search({ query: "zebras" }))
+    assert.isTrue(error._tag === "AllProvidersFailed")
+    assert.strictEqual(a.calls("search"), asked)
+    assert.isTrue((yield* unified.sources).every(({ availableInMillis }) => availableInMillis > 0))
+  }))
+
+it.effect("asks only the sources that can search so, and says who was left out", () =>
+  Effect.gen(function*() {
+    const [a, b] = yield* Effect.all([troubled("a", ["vector"]), troubled("b", ["lexical"])])
+    yield* fill([a, b])
+    const unified = yield* UnifiedStore.make({ pipeline, strategy: "AllAtOnce", sources: [a.source, b.source] })
+    assert.deepStrictEqual(unified.store.modes, ["hybrid", "vector", "lexical"])
+    const served = yield* unified.search({ query: "zebras", mode: "lexical" })
+    assert.deepStrictEqual([a.calls("search"), b.calls("search"), served._tag], [0, 1, "Live"])
+    const result = UnifiedStore.describe(served)
+    assert.deepStrictEqual([result._tag, result.sources.map(({ _tag, source }) => `${_tag} ${source}`)], [
+      "Complete",
+      ["Answered b", "Skipped a"]
+    ])
+    yield* unified.search({ query: "zebras", mode: "hybrid" })
+    assert.deepStrictEqual([a.calls("search"), b.calls("search")], [1, 2])
+    const alone = yield* UnifiedStore.make({ pipeline, sources: [b.source] })
+    const error = yield* Effect.flip(alone.search({ query: "zebras", mode: "vector" }))
+    assert.isTrue(error._tag === "ProviderError" && error.reason._tag === "ValidationError")
+  }))
+
+it.effect("a complete answer outlives the sources in the cache, and a partial one does not take its place", () =>
+  Effect.gen(function*() {
+    const { a, b, c, unified } = yield* three({
+      strategy: "AllAtOnce",
+      cache: { fresh: "1 second", stale: "1 hour" }
+    })
+    yield* fill([a, b, c])
+    yield* unified.search({ query: "zebras" })
+    assert.strictEqual((yield* unified.search({ query: "zebras" }))._tag, "Cached")
+    yield* TestClock.adjust("1 minute")
+    for (const it of [a, b, c]) yield* it.is("unconfigured")
+    const stale = yield* unified.search({ query: "zebras" })
+    const result = UnifiedStore.describe(stale)
+    assert.strictEqual(stale._tag, "Stale")
+    assert.deepStrictEqual(
+      result._tag === "Degraded" ? result.lost.filter(({ _tag }) => _tag === "Stale") : [],
+      [{ _tag: "Stale", ageMillis: 60_000 }]
+    )
+    // Another question was never answered: it fails.
+    assert.isTrue(Result.isFailure(yield* Effect.result(unified.search({ query: "giraffes" }))))
+  }))
+
+it.effect("weights and equal places decide the order, the same whoever answers first", () =>
+  Effect.gen(function*() {
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    yield* a.memory.add(document("x", "zebras"))
+    yield* b.memory.add(document("y", "zebras"))
+    const order = (weights: Record<string, number>) =>
+      Effect.gen(function*() {
+        const unified = yield* UnifiedStore.make({
+          pipeline,
+          weights,
+          strategy: "AllAtOnce",
+          sources: [a.source, b.source]
+        })
+        return (yield* unified.search({ query: "zebras" })).value.hits.map(({ id }) => id as string)
+      })
+    assert.deepStrictEqual(yield* order({}), ["x", "y"])
+    assert.deepStrictEqual(yield* order({ b: 2 }), ["y", "x"])
+    const bad = yield* Effect.flip(order({ nobody: 1 }))
+    assert.isTrue(bad._tag === "InvalidOptions" && bad.field === "weights")
+  }))
+
+// -- writing -----------------------------------------------------------------------------------------------------------
+
+it.effect("a write goes to the first source and by the outbox to the others", () =>
+  Effect.gen(function*() {
+    const { a, b, c, unified } = yield* three()
+    yield* unified.store.add(document("one", "zebras"))
+    yield* unified.store.addMany([document("two", "zebras"), document("three", "zebras")])
+    yield* unified.store.update(DocumentId.make("two"), { content: "giraffes" })
+    yield* unified.store.delete(DocumentId.make("three"))
+    yield* Effect.all([TestClock.adjust("1 second"), unified.outbox.drained], { concurrency: 2 })
+    for (const { memory } of [a, b, c]) {
+      const { documents } = yield* memory.list()
+      assert.deepStrictEqual(documents.map(({ content, id }) => `${id} ${content}`), ["one zebras", "two giraffes"])
+    }
+  }))
+
+it.effect("a write fails when the first source is down, and does not go elsewhere instead", () =>
+  Effect.gen(function*() {
+    const { a, b, unified } = yield* three()
+    yield* a.is("unconfigured")
+    const error = yield* Effect.flip(unified.store.add(document("one", "zebras")))
+    assert.strictEqual(error.reason._tag, "ConfigurationError")
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual((yield* b.memory.list()).documents, [])
+  }))
+
+it.effect("a mirror that was down gets what it missed, once, and its lag is visible meanwhile", () =>
+  Effect.gen(function*() {
+    const events: Array<Event.Event> = []
+    const { a, b, unified } = yield* three().pipe(
+      Effect.provideService(Event.Sink, (event) => void events.push(event))
+    )
+    yield* b.is("down")
+    yield* unified.store.add(document("one", "old"))
+    yield* unified.store.add(document("one", "new"))
+    yield* unified.store.add(document("two", "two"))
+    yield* unified.store.delete(DocumentId.make("two"))
+    yield* TestClock.adjust("2 minutes")
+    const [lag] = yield* unified.outbox.lag
+    assert.deepStrictEqual([lag?.mirror, lag?.pending], ["b", 2])
+    assert.isAtLeast(lag?.oldestMillis ?? 0, 120_000)
+    assert.isTrue(events.some((event) => event._tag === "Noted" && event.subject === "b"))
+    yield* b.is("none")
+    yield* Effect.all([TestClock.adjust("20 minutes"), unified.outbox.drained], { concurrency: 2 })
+    assert.deepStrictEqual((yield* b.memory.list()).documents, (yield* a.memory.list()).documents)
+    assert.deepStrictEqual((yield* unified.outbox.lag).map(({ pending }) => pending), [0, 0])
+  }))
+
+it.effect("a document that is deleted is not found in a mirror that does not know yet", () =>
+  Effect.gen(function*() {
+    const { a, b, c, unified } = yield* three({ strategy: "AllAtOnce" })
+    yield* fill([a, b, c])
+    yield* b.is("down")
+    yield* c.is("down")
+    yield* unified.store.delete(DocumentId.make("one"))
+    yield* unified.store.update(DocumentId.make("two"), { content: "whales sing" })
+    yield* TestClock.adjust("2 seconds")
+    yield* b.is("none")
+    yield* c.is("none")
+    // The mirrors' own content is old still.
+    assert.isTrue(Option.isSome(yield* b.memory.get(DocumentId.make("one"))))
+    const { value } = yield* unified.search({ query: "zebras" })
+    assert.deepStrictEqual(value.hits.map(({ id }) => id as string), [])
+  }))
+
+it.effect("reconciling makes a mirror equal to the primary, whatever happened to it", () =>
+  Effect.gen(function*() {
+    const { a, b, c, unified } = yield* three()
+    yield* fill([a, b, c])
+    yield* a.memory.add(document("four", "only here"))
+    yield* b.memory.add(document("one", "old zebras", { attributes: { old: true } }))
+    yield* b.memory.add(document("five", "should not be here"))
+    const done = yield* unified.outbox.reconcile("b")
+    assert.deepStrictEqual(done, [{ mirror: "b", added: 1, changed: 1, removed: 1 }])
+    assert.deepStrictEqual((yield* b.memory.list()).documents, (yield* a.memory.list()).documents)
+    assert.deepStrictEqual((yield* unified.outbox.reconcile()).map(({ added, changed }) => added + changed), [0, 1])
+  }))
+
+it.live("what a mirror refuses for what it is holds nothing up and is counted", () =>
+  Effect.gen(function*() {
+    const emulator = yield* OpenAiEmulator.make()
+    const unified = yield* UnifiedStore.make({
+      pipeline,
+      sources: [
+        { name: "memory", layer: MemoryStore.layerLexical() },
+        {
+          name: "openai",
+          layer: OpenAiStore.layer({
+            apiKey: emulator.apiKey,
+            baseURL: emulator.url,
+            vectorStore: VectorStoreId.make(emulator.vectorStore),
+            pollInterval: "2 millis"
+          })
+        }
+      ]
+    })
+    const attributes = Object.fromEntries(Array.from({ length: 16 }, (_, i) => [`key${i}`, i]))
+    yield* unified.store.add(document("full", "text", { attributes }))
+    yield* emulator.fault(Fault.status(500), { route: "vectorStores.fileBatches.create", times: 1 })
+    yield* unified.store.add(document("one", "text"))
+    yield* unified.outbox.drained
+    assert.deepStrictEqual((yield* unified.outbox.lag).map(({ pending, refused }) => ({ pending, refused })), [
+      { pending: 0, refused: 1 }
+    ])
+    assert.strictEqual(yield* emulator.files, 1)
+  }))
