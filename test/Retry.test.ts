@@ -1,11 +1,12 @@
 import { assert, expectTypeOf, it } from "@effect/vitest"
-import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, Random, Schedule } from "effect"
+import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, Random, Schedule, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as Deadline from "../src/Deadline.ts"
 import * as Event from "../src/Event.ts"
 import { type Evidence, ProviderError, reasons, type ReasonTag } from "../src/ProviderError.ts"
 import * as Retry from "../src/Retry.ts"
 import * as RetryBudget from "../src/RetryBudget.ts"
+import * as VirtualTime from "../src/testing/VirtualTime.ts"
 import * as Timeout from "../src/Timeout.ts"
 import { interruptedSomewhere, law, someSteps } from "./internal/interruptionLaw.ts"
 
@@ -429,6 +430,96 @@ it.effect("an interrupted wait gives its token back", () =>
     assert.deepStrictEqual(yield* budget.stats, { balance: 10, withdrawn: 0, refused: 0 })
     assert.strictEqual(starts.length, 1)
   }))
+
+// -- against a model -------------------------------------------------------------------------------------------------
+
+/** Whole tens, so that nothing happens at the instant of a deadline, which ends in 5. */
+const Tens = (maximum: number) => Schema.Literals(Array.from({ length: maximum + 1 }, (_, i) => i * 10))
+const verdictsOf = {
+  NetworkError: "IfIdempotent",
+  TimeoutError: "IfIdempotent",
+  RateLimitError: "Always",
+  AuthenticationError: "Never"
+} as const
+const Given = Schema.Struct({
+  script: Schema.Array(Schema.Struct({
+    tag: Schema.Literals(["NetworkError", "TimeoutError", "RateLimitError", "AuthenticationError"]),
+    takes: Tens(20),
+    hint: Schema.UndefinedOr(Tens(200))
+  })),
+  maxRetries: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 6 })),
+  tokens: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 8 })),
+  idempotent: Schema.Boolean,
+  deadline: Schema.UndefinedOr(Tens(300))
+})
+
+/** The rules once more, told as plainly as they can be: when attempts start, and how the call ends. */
+const model = (given: typeof Given.Type): readonly [starts: ReadonlyArray<number>, end: string] => {
+  const starts: Array<number> = []
+  const counts: Record<string, number> = {}
+  const deadline = given.deadline === undefined ? Infinity : given.deadline + 5
+  let { tokens } = given
+  for (let now = 0;;) {
+    starts.push(now)
+    const step = given.script[starts.length - 1]
+    now += step?.takes ?? 0
+    if (now > deadline) return [starts, "exceeded"]
+    if (step === undefined) return [starts, "done"]
+    const verdict = verdictsOf[step.tag]
+    if (verdict === "Never") return [starts, "NotRetryable"]
+    if (verdict === "IfIdempotent" && !given.idempotent) return [starts, "NotIdempotent"]
+    if (starts.length > given.maxRetries) return [starts, "AttemptsSpent"]
+    if ((step.hint ?? 0) > 1500) return [starts, "RetryAfterTooLong"]
+    const count = counts[step.tag] = (counts[step.tag] ?? 0) + 1
+    const base = step.tag === "RateLimitError" ? 400 : 100
+    const wait = Math.max(Math.min(400, base * 2 ** (count - 1)), step.hint ?? 0)
+    if (now + wait > deadline) return [starts, "DeadlineTooClose"]
+    const cost = step.tag === "TimeoutError" ? 2 : 1
+    if (tokens < cost) return [starts, "BudgetExhausted"]
+    tokens -= cost
+    now += wait
+  }
+}
+
+it.prop("any script of failures starts its attempts when the model does, and ends as it does", [Given], ([given]) => {
+  const exit = VirtualTime.run(() =>
+    Effect.gen(function*() {
+      const budget = yield* RetryBudget.make({ bucket: given.tokens, ratio: 0, floorPerSecond: 0, timeoutCost: 2 })
+        .pipe(
+          // A bucket that holds no timeout's cost is refused; a larger one from which the rest is taken is the same.
+          Effect.catch(() => RetryBudget.make({ bucket: 2, ratio: 0, floorPerSecond: 0 }))
+        )
+      while ((yield* budget.stats).balance > given.tokens) yield* budget.withdraw(1)
+      const retry = yield* Retry.make({
+        ...steady,
+        budget,
+        maxRetries: given.maxRetries,
+        maxDelay: "400 millis",
+        maxRetryAfter: "1500 millis"
+      })
+      const starts: Array<number> = []
+      const work = Effect.gen(function*() {
+        starts.push(yield* Clock.currentTimeMillis)
+        const step = given.script[starts.length - 1]
+        if (step === undefined) return "done"
+        yield* Effect.sleep(step.takes)
+        return yield* Effect.fail(
+          failure(step.tag, step.hint === undefined ? {} : { retryAfter: Duration.millis(step.hint) })
+        )
+      })
+      const call = work.pipe(retry.execute({ idempotent: given.idempotent }))
+      const end = yield* (given.deadline === undefined ? call : Deadline.within(given.deadline + 5)(call)).pipe(
+        Effect.match({
+          onSuccess: () => "done",
+          onFailure: (error) => error._tag === "DeadlineExceeded" ? "exceeded" : Retry.whyGivenUp(error)
+        }),
+        Effect.provideService(Random.Random, { nextIntUnsafe: () => 0, nextDoubleUnsafe: () => 0 })
+      )
+      return [starts, end] as const
+    })
+  )
+  assert.deepStrictEqual<unknown>(exit, Exit.succeed(model(given)))
+})
 
 it("interruption law: whenever it comes, the budget has paid exactly for the retries that began", () => {
   const costs = { NetworkError: 1, TimeoutError: 2, RateLimitError: 1 } as const

@@ -234,6 +234,17 @@ it.effect("names the option that makes no sense", () =>
     assert.strictEqual(yield* field({ timeout: "1 second", quantile: { floor: "2 seconds" } }), "quantile.floor")
   }))
 
+it.effect("a long loop of timed work lets other fibers run", () =>
+  Effect.gen(function*() {
+    let turns = 0
+    const other = yield* Effect.forkChild(Effect.forever(Effect.andThen(Effect.sync(() => turns++), Effect.yieldNow)))
+    let left = 20_000
+    const work = Effect.sync(() => void left--).pipe(Timeout.attempt("1 second"))
+    yield* Effect.whileLoop({ while: () => left > 0, body: () => work, step: () => {} })
+    yield* Fiber.interrupt(other)
+    assert.isAtLeast(turns, 5)
+  }))
+
 it("interruption law: whenever it comes, the work has ended once and with the caller, or late after the limit", () => {
   const seen = { interrupted: 0, late: 0, inTime: 0 }
   law(
