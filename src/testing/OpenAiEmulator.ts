@@ -30,7 +30,7 @@ import {
 } from "effect"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { Socket } from "node:net"
-import { tokens } from "../internal/words.ts"
+import { makeLocal } from "../vectorstore/Embedder.ts"
 import { Document } from "../vectorstore/VectorStore.ts"
 import * as Fault from "./Fault.ts"
 import * as OpenAiData from "./OpenAiData.ts"
@@ -220,23 +220,6 @@ const ControlOutage = Schema.Struct({
   millis: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 3_600_000 }))
 })
 
-/** Deterministic vectors by hashed words: near each other where texts share words. */
-const hashedWords = (texts: ReadonlyArray<string>, dimensions: number): ReadonlyArray<ReadonlyArray<number>> =>
-  texts.map((text) => {
-    const counts = new Map<string, number>()
-    for (const { term } of tokens(text)) counts.set(term, (counts.get(term) ?? 0) + 1)
-    const vector = Array.from({ length: dimensions }, () => 0)
-    // A text without words still has a direction of its own.
-    if (counts.size === 0) vector[0] = 1
-    for (const [term, count] of counts) {
-      let hash = 2_166_136_261
-      for (let i = 0; i < term.length; i++) hash = Math.imul(hash ^ term.charCodeAt(i), 16_777_619) >>> 0
-      vector[hash % dimensions]! += (hash & 0x8000_0000 ? -1 : 1) * (1 + Math.log(count))
-    }
-    const norm = Math.hypot(...vector)
-    return vector.map((value) => value / norm)
-  })
-
 const readBody = (request: IncomingMessage): Effect.Effect<Buffer> =>
   Effect.callback<Buffer>((resume) => {
     const parts: Array<Buffer> = []
@@ -257,7 +240,8 @@ export const make: (options?: Options) => Effect.Effect<Emulator, ListenFailed, 
     const data = OpenAiData.make({
       processingMillis: Duration.toMillis(Duration.fromInputUnsafe(options.processing ?? 0)),
       processing: board.processing,
-      embed: hashedWords
+      embed: (texts, dimensions) =>
+        Effect.runSync(makeLocal({ dimensions }).embed(texts, "document")).map(({ values }) => values)
     })
     const scope = yield* Scope.Scope
     const clock = yield* Clock.Clock
