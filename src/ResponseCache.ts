@@ -107,11 +107,11 @@ export interface ResponseCache<A = unknown> {
    * As `get`, and tells where the answer comes from. An old one is served ahead of a new one, and after a failure that
    * qualifies. A default is not kept, and a partial answer does not take the place of a complete one.
    */
-  readonly serve: <B extends A, K extends Served.Kind, E, R>(
+  readonly serve: <S extends Served.Served<A>, E, R>(
     key: unknown,
-    lookup: Effect.Effect<Served.Served<B, K>, E, R>,
+    lookup: Effect.Effect<S, E, R>,
     options?: CallOptions<A>
-  ) => Effect.Effect<Served.Served<B, K | "Cached" | "Stale">, E, R>
+  ) => Effect.Effect<Served.Served<S["value"], S["_tag"] | "Cached" | "Stale">, E, R>
   /** What is held and may still be served in some way. Counts as no look-up. */
   readonly peek: (
     key: unknown,
@@ -306,7 +306,7 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
 
   const settle = (call: Call<A>, exit: Exit.Exit<Served.Served<A>, unknown>, flight: Flight): void => {
     if (exit._tag === "Success") {
-      const now = nowOf(flight.fiber)
+      const now = flight.clock.currentTimeMillisUnsafe()
       const answer = flight.discarded ? undefined : answerOf(exit.value, now)
       if (answer !== undefined) keep(call.key, call.tags, answer, now)
       return
@@ -344,13 +344,13 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
     store: SharedStore,
     key: string,
     served: Served.Served<A>,
-    versions: ReadonlyArray<string>,
+    versions: ReadonlyArray<string> | undefined,
     schema: Schema.Codec<A, unknown>,
     now: number
   ): Effect.Effect<void> => {
     const answer = answerOf(served, now)
     const freshMillis = freshMillisOf(served.value)
-    if (answer === undefined || !(freshMillis > 0)) return Effect.void
+    if (answer === undefined || versions === undefined || !(freshMillis > 0)) return Effect.void
     const keepMillis = Math.min(longestMillis, freshMillis + Math.max(settings.staleMillis, settings.revalidateMillis))
     return store.write(key, answer, keepMillis, versions, schema)
   }

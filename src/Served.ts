@@ -186,61 +186,45 @@ const refuse = (wanted: NotServed["wanted"], served: Served<unknown>): NotServed
   Object.defineProperty(new NotServed({ wanted, kind: served._tag }), "served", { value: served, enumerable: false })
 
 /** Only a live answer will do. Use with `Effect.flatMap`. */
-export const requireLive = <A, K extends Kind>(self: Served<A, K>): Effect.Effect<Live<A>, NotServed> => {
-  const served: Served<A> = self
-  return served._tag === "Live" ? Effect.succeed(served) : Effect.fail(refuse("Live", served))
-}
+export const requireLive = <A>(self: Served<A>): Effect.Effect<Live<A>, NotServed> =>
+  self._tag === "Live" ? Effect.succeed(self) : Effect.fail(refuse("Live", self))
 
 /** Only a live answer or a fresh one from the cache will do. Use with `Effect.flatMap`. */
-export const requireFresh = <A, K extends Kind>(self: Served<A, K>): Effect.Effect<Live<A> | Cached<A>, NotServed> => {
-  const served: Served<A> = self
-  return served._tag === "Live" || served._tag === "Cached"
-    ? Effect.succeed(served)
-    : Effect.fail(refuse("Fresh", served))
-}
+export const requireFresh = <A>(self: Served<A>): Effect.Effect<Live<A> | Cached<A>, NotServed> =>
+  self._tag === "Live" || self._tag === "Cached" ? Effect.succeed(self) : Effect.fail(refuse("Fresh", self))
 
 /** Anything but a partial answer or a declared default will do. Use with `Effect.flatMap`. */
-export const requireComplete = <A, K extends Kind>(
-  self: Served<A, K>
-): Effect.Effect<Live<A> | Cached<A> | Stale<A>, NotServed> => {
-  const served: Served<A> = self
-  return served._tag === "Partial" || served._tag === "Default"
-    ? Effect.fail(refuse("Complete", served))
-    : Effect.succeed(served)
-}
+export const requireComplete = <A>(self: Served<A>): Effect.Effect<Live<A> | Cached<A> | Stale<A>, NotServed> =>
+  self._tag === "Partial" || self._tag === "Default"
+    ? Effect.fail(refuse("Complete", self))
+    : Effect.succeed(self)
 
 /** The value, unless it is a declared default. */
-export const toOption = <A, K extends Kind>(self: Served<A, K>): Option.Option<A> => {
-  const served: Served<A> = self
-  return served._tag === "Default" ? Option.none() : Option.some(served.value)
-}
+export const toOption = <A>(self: Served<A>): Option.Option<A> =>
+  self._tag === "Default" ? Option.none() : Option.some(self.value)
 
 // -- changing --------------------------------------------------------------------------------------------------------
 
 /** Changes the value; where it came from stays. */
 export const map: {
-  <A, B>(f: (value: A) => B): <K extends Kind>(self: Served<A, K>) => Served<B, K>
-  <A, K extends Kind, B>(self: Served<A, K>, f: (value: A) => B): Served<B, K>
-} = dual(2, <A, K extends Kind, B>(self: Served<A, K>, f: (value: A) => B): Served<B, K> => {
-  const served: Served<A> = self
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the tag is kept, so the kind is
-  return { ...served, value: f(served.value) } as Served<A | B> as Served<B, K>
-})
+  <A, B>(f: (value: A) => B): <S extends Served<A>>(self: S) => Served<B, S["_tag"]>
+  <S extends Served<unknown>, B>(self: S, f: (value: S["value"]) => B): Served<B, S["_tag"]>
+} = dual(
+  2,
+  <S extends Served<unknown>, B>(self: S, f: (value: S["value"]) => B): Served<B, S["_tag"]> =>
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the tag is kept, so the kind is
+    ({ ...self, value: f(self.value) }) as unknown as Served<B, S["_tag"]>
+)
 
-/**
- * One answer of two: the worst kind of the two wins, failures are joined, the greater age counts.
- */
-export const combine = <A, K1 extends Kind, B, K2 extends Kind, C>(
-  self: Served<A, K1>,
-  that: Served<B, K2>,
-  f: (a: A, b: B) => C
-): Served<C, K1 | K2> => {
-  const a: Served<A> = self
-  const b: Served<B> = that
-  const value = f(a.value, b.value)
-  const failures = [...a.failures, ...b.failures]
+/** One answer of two: the worst kind of the two wins, failures are joined, the greater age counts. */
+export const combine = <S1 extends Served<unknown>, S2 extends Served<unknown>, C>(
+  self: S1,
+  that: S2,
+  f: (a: S1["value"], b: S2["value"]) => C
+): Served<C, S1["_tag"] | S2["_tag"]> => {
+  const value = f(self.value, that.value)
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the worst of two kinds is one of the two
-  return worst(a, b, value, failures) as Served<C, K1 | K2>
+  return worst(self, that, value, [...self.failures, ...that.failures]) as Served<C, S1["_tag"] | S2["_tag"]>
 }
 
 const worst = <C>(

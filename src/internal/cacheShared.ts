@@ -2,8 +2,9 @@
  * Answers in a store that several processes share. Whatever goes wrong with the store is no failure of the call: it is
  * as if nothing were held.
  */
-import { type Duration, Effect, Exit, Option, PrimaryKey, Schema, type Scope } from "effect"
+import { type Duration, Effect, Exit, PrimaryKey, Schema, type Scope } from "effect"
 import { Persistable, Persistence } from "effect/persistence"
+import { hash } from "node:crypto"
 
 /** An answer as it is shared. */
 export interface SharedAnswer<A = unknown> {
@@ -16,10 +17,13 @@ export interface SharedAnswer<A = unknown> {
   readonly madeAt: number
 }
 
-/** What was read, and the versions of the tags at that time: an answer is valid while they stand. */
+/**
+ * What was read, and the versions of the tags at that time: an answer is valid while they stand. Without versions the
+ * store did not answer, and nothing can be written that would be valid.
+ */
 export interface SharedRead<A> {
   readonly answer: SharedAnswer<A> | undefined
-  readonly versions: ReadonlyArray<string>
+  readonly versions: ReadonlyArray<string> | undefined
 }
 
 export interface SharedStore {
@@ -72,15 +76,10 @@ const stored = <A>(value: Schema.Codec<A, unknown>) =>
 const Version = Schema.Struct({ version: Schema.String, keepMillis: Schema.Finite })
 
 /** Keys may be long and hold what must not be read by others, so the store sees their digest. */
-const digest = (text: string): Effect.Effect<string> =>
-  Effect.map(
-    Effect.promise(() => crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))),
-    (hash) => Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, "0")).join("")
-  )
+const digest = (kind: "key" | "tag", text: string): string => `${kind}-${hash("sha256", text)}`
 
-const versionKey = (tag: string) => Effect.map(digest(`tag:${tag}`), (id) => new Key(`tag-${id}`, Version))
-const answerKey = <A>(text: string, schema: Schema.Codec<A, unknown>) =>
-  Effect.map(digest(`key:${text}`), (id) => new Key(`key-${id}`, stored(schema)))
+const versionKey = (tag: string) => new Key(digest("tag", tag), Version)
+const answerKey = <A>(text: string, schema: Schema.Codec<A, unknown>) => new Key(digest("key", text), stored(schema))
 
 const keepMillisOf = (value: unknown): number =>
   typeof value === "object" && value !== null && "keepMillis" in value ? Number(value.keepMillis) : 0
@@ -88,11 +87,7 @@ const keepMillisOf = (value: unknown): number =>
 export const make = Effect.fnUntraced(function*(maxWait: Duration.Input) {
   const persistence = yield* Persistence.Persistence
   const bounded = <A, E, B>(self: Effect.Effect<A, E>, instead: B): Effect.Effect<A | B> =>
-    self.pipe(
-      Effect.timeoutOption(maxWait),
-      Effect.option,
-      Effect.map((both) => Option.getOrElse(Option.flatten(both), () => instead))
-    )
+    Effect.orElseSucceed(Effect.timeout(self, maxWait), () => instead)
 
   const open = Effect.fnUntraced(function*(name: string) {
     const store = yield* persistence.make({
@@ -100,35 +95,29 @@ export const make = Effect.fnUntraced(function*(maxWait: Duration.Input) {
       timeToLive: (exit) => Exit.isSuccess(exit) ? keepMillisOf(exit.value) : 0
     })
     const versionsOf = (tags: ReadonlyArray<string>) =>
-      Effect.forEach(tags, versionKey).pipe(
-        Effect.flatMap((keys) => store.getMany(keys)),
-        Effect.map((exits) => exits.map((exit) => exit !== undefined && Exit.isSuccess(exit) ? exit.value.version : ""))
+      Effect.map(
+        store.getMany(tags.map(versionKey)),
+        (exits) => exits.map((exit) => exit !== undefined && Exit.isSuccess(exit) ? exit.value.version : "")
       )
     const result: SharedStore = {
       read: (text, tags, schema) =>
-        Effect.all([Effect.flatMap(answerKey(text, schema), (key) => store.get(key)), versionsOf(tags)]).pipe(
-          Effect.map(([exit, versions]) => ({
-            answer: exit !== undefined && Exit.isSuccess(exit) && sameVersions(exit.value.versions, versions)
-              ? exit.value
-              : undefined,
-            versions
-          })),
-          (self) => bounded(self, { answer: undefined, versions: [] })
+        bounded(
+          Effect.map(
+            Effect.all([store.get(answerKey(text, schema)), versionsOf(tags)], { concurrency: 2 }),
+            ([exit, versions]) => ({
+              answer: exit !== undefined && Exit.isSuccess(exit) && sameVersions(exit.value.versions, versions)
+                ? exit.value
+                : undefined,
+              versions
+            })
+          ),
+          { answer: undefined, versions: undefined }
         ),
       write: (text, answer, keepMillis, versions, schema) =>
-        Effect.flatMap(
-          answerKey(text, schema),
-          (key) => store.set(key, Exit.succeed({ ...answer, keepMillis, versions }))
-        ).pipe((self) => bounded(self, undefined)),
-      drop: (text) =>
-        Effect.flatMap(answerKey(text, Schema.Unknown), (key) => store.remove(key)).pipe((self) =>
-          bounded(self, undefined)
-        ),
+        bounded(store.set(answerKey(text, schema), Exit.succeed({ ...answer, keepMillis, versions })), undefined),
+      drop: (text) => bounded(store.remove(answerKey(text, Schema.Unknown)), undefined),
       dropTag: (tag, keepMillis) =>
-        Effect.flatMap(
-          versionKey(tag),
-          (key) => store.set(key, Exit.succeed({ version: crypto.randomUUID(), keepMillis }))
-        ).pipe((self) => bounded(self, undefined)),
+        bounded(store.set(versionKey(tag), Exit.succeed({ version: crypto.randomUUID(), keepMillis })), undefined),
       clear: bounded(store.clear, undefined)
     }
     return result

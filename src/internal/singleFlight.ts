@@ -11,6 +11,7 @@ export interface Flight {
   readonly key: string
   readonly tags: ReadonlyArray<string>
   readonly fiber: Fiber.Fiber<unknown, unknown>
+  readonly clock: Clock.Clock
   /** The deadline of whoever began it, in epoch milliseconds. */
   readonly deadline: number
   /** Those who wait, and 1 for the cache itself where it refreshes. */
@@ -111,6 +112,8 @@ export class SingleFlight {
       key: work.key,
       tags: work.tags,
       fiber,
+      // A fiber that has ended forgets its context.
+      clock: Context.get(context, Clock.Clock),
       deadline: Context.get(context, currentDeadline),
       waiters: 0,
       discarded: false

@@ -1,0 +1,548 @@
+import { assert, expectTypeOf, it } from "@effect/vitest"
+import { Cause, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Random, Schema, Scope } from "effect"
+import { Persistence } from "effect/persistence"
+import { TestClock } from "effect/testing"
+import * as Deadline from "../src/Deadline.ts"
+import * as Fallback from "../src/Fallback.ts"
+import { type InvalidOptions } from "../src/InvalidOptions.ts"
+import { AuthorizationError, NetworkError, ProviderError, type Reason, ValidationError } from "../src/ProviderError.ts"
+import * as ResponseCache from "../src/ResponseCache.ts"
+import * as Served from "../src/Served.ts"
+import { interruptedSomewhere, law, someSteps } from "./internal/interruptionLaw.ts"
+
+const evidence = { message: "", rule: "test", delivered: "unknown" } as const
+const failing = (reason: Reason): ProviderError => new ProviderError({ provider: "p", operation: "get", reason })
+const network = failing(new NetworkError(evidence))
+const forbidden = failing(new AuthorizationError(evidence))
+
+/** A provider that counts its calls and says what it is told to say. */
+const provider = <A>(first: A) => {
+  const self = {
+    calls: 0,
+    answer: Exit.succeed(first) as Exit.Exit<A, ProviderError>,
+    lookup: Effect.suspend((): Effect.Effect<A, ProviderError> => {
+      self.calls++
+      return self.answer
+    }),
+    served: Effect.suspend((): Effect.Effect<Served.Live<A>, ProviderError> =>
+      Effect.map(self.lookup, (value) => Served.live(value, "p"))
+    )
+  }
+  return self
+}
+
+// -- fresh, old, dead ------------------------------------------------------------------------------------------------
+
+it.effect("a fresh answer is served without asking, until its time is over", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>({ fresh: "10 seconds" })
+    const p = provider(1)
+    assert.strictEqual(yield* cache.get("a", p.lookup), 1)
+    yield* TestClock.adjust("9999 millis")
+    assert.strictEqual(yield* cache.get("a", p.lookup), 1)
+    assert.strictEqual(p.calls, 1)
+    yield* TestClock.adjust("1 millis")
+    yield* cache.get("a", p.lookup)
+    assert.strictEqual(p.calls, 2)
+  }))
+
+it.effect("serve tells live from cached, with provider and age", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>()
+    const p = provider(1)
+    assert.deepStrictEqual(yield* cache.serve("a", p.served), Served.live(1, "p"))
+    yield* TestClock.adjust("3 seconds")
+    const served = yield* cache.serve("a", p.served)
+    assert.deepStrictEqual(served, Served.cached(1, "p", 3000))
+    expectTypeOf(served).toEqualTypeOf<Served.Served<number, "Live" | "Cached" | "Stale">>()
+  }))
+
+it.effect("a failure is not kept, and what was fetched after it is", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>()
+    const p = provider(1)
+    p.answer = Exit.fail(network)
+    assert.strictEqual(yield* Effect.flip(cache.get("a", p.lookup)), network)
+    p.answer = Exit.succeed(2)
+    assert.strictEqual(yield* cache.get("a", p.lookup), 2)
+    assert.strictEqual(p.calls, 2)
+  }))
+
+it.effect("scenario 37: 0, \"\", false and null are answers like any other; so is undefined", () =>
+  Effect.gen(function*() {
+    for (const value of [0, "", false, null, undefined]) {
+      const cache = yield* ResponseCache.make<unknown>()
+      const p = provider<unknown>(value)
+      yield* cache.serve("a", p.served)
+      const served = yield* cache.serve("a", p.served)
+      assert.strictEqual(served._tag, "Cached")
+      assert.strictEqual(served.value, value)
+      assert.strictEqual(yield* cache.get("a", p.lookup), value)
+      assert.strictEqual(p.calls, 1)
+    }
+  }))
+
+it.effect("past its freshness an answer is served at once while one call fetches another", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>({ fresh: "10 seconds", revalidate: "5 seconds" })
+    const p = provider(1)
+    yield* cache.serve("a", p.served)
+    yield* TestClock.adjust("12 seconds")
+    p.answer = Exit.succeed(2)
+    const slow = Effect.delay(p.served, "1 second")
+    assert.deepStrictEqual(yield* cache.serve("a", slow), Served.stale(1, "p", 12_000))
+    assert.deepStrictEqual(yield* cache.serve("a", slow), Served.stale(1, "p", 12_000))
+    yield* TestClock.adjust("1 second")
+    assert.deepStrictEqual(yield* cache.serve("a", slow), Served.cached(2, "p", 0))
+    assert.strictEqual(p.calls, 2)
+    const { refreshes, stale } = yield* cache.stats
+    assert.deepStrictEqual({ refreshes, stale }, { refreshes: 1, stale: 2 })
+  }))
+
+it.effect("a refresh is not bound by the deadline of the caller who caused it", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>({ fresh: "10 seconds", revalidate: "5 seconds" })
+    const seen: Array<number> = []
+    const lookup = Effect.flatMap(Deadline.current, (deadline) =>
+      Effect.sync(() => {
+        seen.push(deadline)
+        return Served.live(1, "p")
+      }))
+    yield* cache.serve("a", lookup)
+    yield* TestClock.adjust("12 seconds")
+    yield* Deadline.within("100 millis")(cache.serve("a", lookup))
+    assert.deepStrictEqual(seen, [Infinity, Infinity])
+  }))
+
+it.effect("a refresh that fails leaves the old answer, and ends with the cache", () =>
+  Effect.gen(function*() {
+    const scope = yield* Scope.make()
+    const cache = yield* Scope.provide(ResponseCache.make<number>({ fresh: 10, revalidate: "1 hour" }), scope)
+    const p = provider(1)
+    yield* cache.serve("a", p.served)
+    yield* TestClock.adjust("1 second")
+    p.answer = Exit.fail(network)
+    yield* cache.serve("a", p.served)
+    assert.strictEqual((yield* cache.serve("a", p.served))._tag, "Stale")
+    let ended = false
+    yield* cache.serve("a", Effect.onExit(Effect.never, () => Effect.sync(() => void (ended = true))))
+    assert.strictEqual((yield* cache.stats).inFlight, 1)
+    yield* Scope.close(scope, Exit.void)
+    assert.isTrue(ended)
+    assert.strictEqual((yield* cache.stats).inFlight, 0)
+  }))
+
+// -- after failures --------------------------------------------------------------------------------------------------
+
+it.effect("scenario 36: after a failure an expired answer is served as stale with its age, within the limit and no longer", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>({ fresh: "10 seconds", revalidate: 0, stale: "1 minute" })
+    const p = provider(1)
+    yield* cache.serve("a", p.served)
+    p.answer = Exit.fail(network)
+    yield* TestClock.adjust("69999 millis")
+    const served = yield* cache.serve("a", p.served)
+    assert.strictEqual(served._tag, "Stale")
+    assert.strictEqual(Served.ageOf(served), 69_999)
+    assert.deepStrictEqual(served.failures.map(({ category }) => category), ["NETWORK"])
+    yield* TestClock.adjust("1 millis")
+    assert.strictEqual(yield* Effect.flip(cache.serve("a", p.served)), network)
+  }))
+
+it.effect("an old answer is never served after an authorization or validation failure, nor in an outage after it", () =>
+  Effect.gen(function*() {
+    for (const error of [forbidden, failing(new ValidationError(evidence))]) {
+      const cache = yield* ResponseCache.make<number>({ fresh: "10 seconds", revalidate: 0 })
+      const p = provider(1)
+      yield* cache.serve("a", p.served)
+      yield* TestClock.adjust("11 seconds")
+      p.answer = Exit.fail(error)
+      assert.strictEqual(yield* Effect.flip(cache.serve("a", p.served)), error)
+      p.answer = Exit.fail(network)
+      assert.strictEqual(yield* Effect.flip(cache.serve("a", p.served)), network)
+    }
+  }))
+
+it("of several causes every one must qualify", () => {
+  const failed = (...errors: ReadonlyArray<ProviderError>) =>
+    Fallback.allFailed("s", "o", errors.map((error) => Served.failure("p", error)))
+  assert.isTrue(ResponseCache.qualifies(failed(network, network)))
+  assert.isFalse(ResponseCache.qualifies(failed(network, forbidden)))
+  assert.isTrue(ResponseCache.qualifies(new Deadline.DeadlineExceeded({ after: Duration.seconds(1) })))
+})
+
+it.effect("a defect and an interruption are not covered by an old answer", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>({ fresh: "10 seconds", revalidate: 0 })
+    yield* cache.serve("a", provider(1).served)
+    yield* TestClock.adjust("11 seconds")
+    const died = yield* Effect.exit(cache.serve("a", Effect.die("bug")))
+    assert.isTrue(Exit.hasDies(died))
+    const interrupted = yield* Effect.exit(cache.serve("a", Effect.interrupt))
+    assert.isTrue(Exit.hasInterrupts(interrupted))
+  }))
+
+it.effect("a partial answer does not take the place of a complete one, a default is not kept", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>({ fresh: "10 seconds", revalidate: 0 })
+    yield* cache.serve("a", provider(1).served)
+    yield* TestClock.adjust("11 seconds")
+    assert.strictEqual((yield* cache.serve("a", Effect.succeed(Served.partial(2, ["x"]))))._tag, "Partial")
+    const old = yield* cache.serve("a", Effect.fail(network))
+    assert.strictEqual(old.value, 1)
+    yield* cache.serve("b", Effect.succeed(Served.orElse(3)))
+    assert.isTrue(Option.isNone(yield* cache.peek("b")))
+    yield* cache.serve("c", Effect.succeed(Served.partial(4, ["x"])))
+    yield* TestClock.adjust("1 second")
+    const cached = yield* cache.serve("c", Effect.fail(network))
+    assert.deepStrictEqual<unknown>(cached, Served.partial(4, ["x"], [], 1000))
+  }))
+
+it.effect("a lower quality does not overwrite while the better answer may be served", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<string>({ fresh: 1000, revalidate: 0, quality: (value) => value.length })
+    yield* cache.get("a", Effect.succeed("long"))
+    yield* TestClock.adjust("2 seconds")
+    assert.strictEqual(yield* cache.get("a", Effect.succeed("no")), "no")
+    assert.strictEqual(Option.getOrThrow(yield* cache.peek("a")).value, "long")
+    yield* cache.get("a", Effect.succeed("longer"))
+    assert.strictEqual(Option.getOrThrow(yield* cache.peek("a")).value, "longer")
+  }))
+
+it.effect("freshness may depend on the answer, and zero keeps it not at all", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<Option.Option<number>>({
+      fresh: (value) => Option.isSome(value) ? "1 minute" : 0
+    })
+    const p = provider<Option.Option<number>>(Option.none())
+    yield* cache.get("a", p.lookup)
+    yield* cache.get("a", p.lookup)
+    assert.strictEqual(p.calls, 2)
+    p.answer = Exit.succeed(Option.some(1))
+    yield* cache.get("a", p.lookup)
+    yield* cache.get("a", p.lookup)
+    assert.strictEqual(p.calls, 3)
+  }))
+
+// -- keys, tags, bounds ----------------------------------------------------------------------------------------------
+
+it.effect("scenario 43: requests that differ anywhere have answers of their own; equal ones share", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>()
+    let calls = 0
+    const lookup = Effect.sync(() => ++calls)
+    const text = "lorem ipsum ".repeat(20)
+    const keys = [
+      { text: `${text}a`, model: "small" },
+      { text: `${text}b`, model: "small" },
+      { text: `${text}a`, model: "large" }
+    ]
+    for (const key of keys) yield* cache.get(key, lookup)
+    assert.strictEqual(calls, 3)
+    assert.strictEqual(yield* cache.get({ model: "large", text: `${text}a` }, lookup), 3)
+  }))
+
+it.effect("no tenant and no operation is given another's answer", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<string>()
+    for (const tenant of ["a", "b"]) {
+      for (const operation of ["x", "y"]) {
+        const own = `${tenant}${operation}`
+        assert.strictEqual(yield* cache.get("key", Effect.succeed(own), { tenant, operation }), own)
+        assert.strictEqual(yield* cache.get("key", Effect.succeed("other"), { tenant, operation }), own)
+      }
+    }
+  }))
+
+it.effect("scenario 44: what a write makes invalid is not served again, not even what was being fetched", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<ReadonlyArray<string>>()
+    let documents = ["a", "b"]
+    const search = Effect.delay(Effect.sync(() => documents), "1 second").pipe(
+      // What the store had when it was asked.
+      (slow) => Effect.suspend(() => Effect.as(slow, documents))
+    )
+    const find = (query: string) => cache.get(query, search, { tags: ["documents"] })
+    const first = yield* Effect.forkChild(find("q"))
+    yield* TestClock.adjust("1 second")
+    assert.deepStrictEqual(yield* Fiber.join(first), ["a", "b"])
+    const running = yield* Effect.forkChild(find("slow"))
+    yield* TestClock.adjust("500 millis")
+    documents = ["b"]
+    yield* cache.invalidateTag("documents")
+    yield* TestClock.adjust("500 millis")
+    assert.deepStrictEqual(yield* Fiber.join(running), ["a", "b"])
+    for (const query of ["q", "slow"]) {
+      const again = yield* Effect.forkChild(find(query))
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* Fiber.join(again), ["b"])
+    }
+  }))
+
+it.effect("a key can be set, looked at, made invalid, and all can be cleared", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>({ name: "own" })
+    yield* cache.set({ id: 1 }, 7)
+    assert.deepStrictEqual(yield* cache.peek({ id: 1 }), Option.some(Served.cached(7, "own", 0)))
+    yield* cache.invalidate({ id: 1 })
+    assert.isTrue(Option.isNone(yield* cache.peek({ id: 1 })))
+    yield* cache.set("a", 1)
+    yield* cache.clear
+    assert.strictEqual((yield* cache.stats).entries, 0)
+  }))
+
+it.effect("an answer that was set is not overwritten by what was being fetched before", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>()
+    const fiber = yield* Effect.forkChild(cache.get("a", Effect.delay(Effect.succeed(1), "1 second")))
+    yield* TestClock.adjust("500 millis")
+    yield* cache.set("a", 2)
+    yield* TestClock.adjust("500 millis")
+    assert.strictEqual(yield* Fiber.join(fiber), 1)
+    assert.strictEqual(yield* cache.get("a", Effect.never), 2)
+  }))
+
+it.effect("scenario 42: entries are bounded exactly, by number and by bytes", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>({ capacity: 10 })
+    for (let i = 0; i < 110; i++) yield* cache.get(`k${i}`, Effect.succeed(i))
+    const { entries, evictions } = yield* cache.stats
+    assert.deepStrictEqual({ entries, evictions }, { entries: 10, evictions: 100 })
+    const weighed = yield* ResponseCache.make<string>({ maxBytes: 1000, sizeOf: (value) => value.length })
+    for (const key of ["a", "b", "c"]) yield* weighed.get(key, Effect.succeed("x".repeat(400)))
+    assert.strictEqual((yield* weighed.stats).bytes, 800)
+    assert.isTrue(Option.isNone(yield* weighed.peek("a")))
+  }))
+
+it.effect("options that make no sense are refused by name", () =>
+  Effect.gen(function*() {
+    const fieldOf = (options: ResponseCache.Options) =>
+      Effect.map(Effect.flip(ResponseCache.make(options)), (error: InvalidOptions) => error.field)
+    assert.strictEqual(yield* fieldOf({ capacity: -1 }), "capacity")
+    assert.strictEqual(yield* fieldOf({ fresh: -1 }), "fresh")
+    assert.strictEqual(yield* fieldOf({ maxBytes: 1.5 }), "maxBytes")
+    assert.strictEqual(yield* fieldOf({ fresh: "2 minutes", cacheRetention: "1 minute" }), "cacheRetention")
+  }))
+
+// -- single flight ---------------------------------------------------------------------------------------------------
+
+it.effect("scenario 45: 1,000 concurrent identical misses ask once", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>()
+    const p = provider(1)
+    const slow = Effect.delay(p.served, "1 second")
+    const callers = yield* Effect.forkChild(
+      Effect.all(Array.from({ length: 1000 }, () => cache.serve("a", slow)), { concurrency: "unbounded" })
+    )
+    yield* TestClock.adjust("1 second")
+    const answers = yield* Fiber.join(callers)
+    assert.strictEqual(p.calls, 1)
+    assert.isTrue(answers.every(({ value }) => value === 1))
+    const { coalesced, misses } = yield* cache.stats
+    assert.deepStrictEqual({ coalesced, misses }, { coalesced: 999, misses: 1 })
+  }))
+
+it.effect("the work survives the caller who began it", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>()
+    const p = provider(1)
+    const slow = Effect.delay(p.lookup, "1 second")
+    const first = yield* Effect.forkChild(cache.get("a", slow))
+    const second = yield* Effect.forkChild(cache.get("a", slow))
+    yield* TestClock.adjust("500 millis")
+    yield* Fiber.interrupt(first)
+    yield* TestClock.adjust("500 millis")
+    assert.strictEqual(yield* Fiber.join(second), 1)
+    assert.strictEqual(p.calls, 1)
+  }))
+
+it.effect("the work ends with the last who waits for it, and is not joined while it ends", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>()
+    let ended = 0
+    const slow = Effect.onInterrupt(Effect.never, () => Effect.delay(Effect.sync(() => ended++), "1 second"))
+    const first = yield* Effect.forkChild(cache.get("a", slow))
+    const second = yield* Effect.forkChild(cache.get("a", slow))
+    yield* TestClock.adjust(0)
+    yield* Fiber.interrupt(first)
+    assert.strictEqual((yield* cache.stats).inFlight, 1)
+    const ending = yield* Effect.forkChild(Fiber.interrupt(second))
+    yield* TestClock.adjust("500 millis")
+    assert.strictEqual(yield* cache.get("a", Effect.succeed(2)), 2)
+    yield* TestClock.adjust("500 millis")
+    yield* Fiber.join(ending)
+    assert.strictEqual(ended, 1)
+    assert.strictEqual((yield* cache.stats).inFlight, 0)
+    assert.strictEqual(yield* cache.get("a", Effect.never), 2)
+  }))
+
+it.effect("who joined and has more time than the beginner had asks again when that time ran out", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>()
+    let calls = 0
+    const lookup = Effect.suspend(() => {
+      calls++
+      return Effect.delay(Effect.succeed(calls), "2 seconds")
+    }).pipe((self) => Effect.withFiber((fiber) => Deadline.until(fiber.getRef(Deadline.current))(self)))
+    const hurried = yield* Effect.forkChild(Effect.exit(
+      Effect.provideService(cache.get("a", lookup), Deadline.current, 1000)
+    ))
+    const patient = yield* Effect.forkChild(cache.get("a", lookup))
+    yield* TestClock.adjust("1 second")
+    assert.isTrue(Exit.isFailure(yield* Fiber.join(hurried)))
+    yield* TestClock.adjust("2 seconds")
+    assert.strictEqual(yield* Fiber.join(patient), 2)
+    assert.strictEqual(calls, 2)
+  }))
+
+it.effect("an answer that arrived since is taken instead of asking again", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>()
+    const gate = yield* Deferred.make<void>()
+    const first = yield* Effect.forkChild(cache.get("a", Effect.as(Deferred.await(gate), 1)))
+    yield* TestClock.adjust(0)
+    yield* Deferred.succeed(gate, undefined)
+    yield* Fiber.join(first)
+    const late = cache.parts.ask({
+      key: ResponseCache.keyOf("a"),
+      tags: [],
+      schema: undefined,
+      lookup: Effect.die("asked again")
+    })
+    assert.strictEqual((yield* late).value, 1)
+  }))
+
+it("interruption law: wherever callers are interrupted, nothing runs on, nobody hangs, and no entry is poisoned", () => {
+  law(
+    3000,
+    Effect.scoped(Effect.gen(function*() {
+      const cache = yield* ResponseCache.make<number>({ fresh: 20, revalidate: 20, stale: 60, capacity: 3 })
+      let running = 0
+      let version = 0
+      const produced = new Set<number>()
+      const lookup = Effect.suspend(() => {
+        running++
+        return Effect.gen(function*() {
+          yield* someSteps(15)
+          if ((yield* Random.nextIntBetween(0, 4)) === 0) return yield* network
+          const value = ++version
+          produced.add(value)
+          return Served.live(value, "p")
+        }).pipe(Effect.onExit(() => Effect.sync(() => void running--)))
+      })
+      const caller = Effect.gen(function*() {
+        yield* someSteps(30)
+        const key = yield* Random.nextIntBetween(0, 5)
+        const served = yield* cache.serve(key, lookup, { tags: [`t${key % 2}`] })
+        assert.isTrue(produced.has(served.value))
+        if ((yield* Random.nextIntBetween(0, 6)) === 0) yield* cache.invalidateTag("t0")
+      })
+      yield* Effect.forEach(
+        Array.from({ length: 8 }),
+        () =>
+          Effect.gen(function*() {
+            if (yield* Random.nextBoolean) {
+              const { exit } = yield* interruptedSomewhere(caller, 60)
+              // Interrupted, or done before: never a failure that is nobody's.
+              if (Exit.isFailure(exit) && !Cause.hasInterrupts(exit.cause)) {
+                assert.strictEqual(Option.getOrUndefined(Exit.findErrorOption(exit)), network)
+              }
+            } else {
+              const exit = yield* Effect.exit(caller)
+              if (Exit.isFailure(exit)) assert.strictEqual(Option.getOrUndefined(Exit.findErrorOption(exit)), network)
+            }
+          }),
+        { concurrency: "unbounded" }
+      )
+      // Only what the cache itself refreshes may still run; it ends by itself.
+      yield* Effect.sleep(100)
+      assert.strictEqual(running, 0)
+      const { entries, inFlight } = yield* cache.stats
+      assert.strictEqual(inFlight, 0)
+      assert.isAtMost(entries, 3)
+      for (let key = 0; key < 5; key++) {
+        const held = yield* cache.peek(key)
+        if (Option.isSome(held)) assert.isTrue(produced.has(held.value.value))
+      }
+    }))
+  )
+})
+
+// -- shared ----------------------------------------------------------------------------------------------------------
+
+const sharing = Layer.provideMerge(ResponseCache.layerShared(), Persistence.layerMemory)
+
+it.effect("two processes share answers through Persistence, an old one in an outage too", () =>
+  Effect.gen(function*() {
+    const options = { name: "shared", fresh: "10 seconds", revalidate: 0 } as const
+    const call = { schema: Schema.Struct({ at: Schema.DateFromString }), tags: ["t"] }
+    const one = yield* ResponseCache.make<{ readonly at: Date }>(options)
+    const two = yield* ResponseCache.make<{ readonly at: Date }>(options)
+    const p = provider({ at: new Date(0) })
+    yield* one.serve("a", p.served, call)
+    yield* TestClock.adjust("2 seconds")
+    const served = yield* two.serve("a", p.served, call)
+    assert.deepStrictEqual(served, Served.cached({ at: new Date(0) }, "p", 2000))
+    assert.strictEqual(p.calls, 1)
+    const three = yield* ResponseCache.make<{ readonly at: Date }>(options)
+    p.answer = Exit.fail(network)
+    yield* TestClock.adjust("10 seconds")
+    const old = yield* three.serve("a", p.served, call)
+    assert.strictEqual(old._tag, "Stale")
+    assert.strictEqual(Served.ageOf(old), 12_000)
+  }).pipe(Effect.provide(sharing)))
+
+it.effect("an invalidation by one process holds for a third, and for what was being fetched", () =>
+  Effect.gen(function*() {
+    const options = { name: "shared", fresh: "1 minute", revalidate: 0 } as const
+    const call = { schema: Schema.Number, tags: ["t"] }
+    const one = yield* ResponseCache.make<number>(options)
+    const two = yield* ResponseCache.make<number>(options)
+    yield* one.get("a", Effect.succeed(1), call)
+    const running = yield* Effect.forkChild(one.get("b", Effect.delay(Effect.succeed(1), "1 second"), call))
+    yield* TestClock.adjust("500 millis")
+    yield* two.invalidateTag("t")
+    yield* TestClock.adjust("500 millis")
+    yield* Fiber.join(running)
+    const three = yield* ResponseCache.make<number>(options)
+    assert.strictEqual(yield* three.get("a", Effect.succeed(2), call), 2)
+    assert.strictEqual(yield* three.get("b", Effect.succeed(2), call), 2)
+  }).pipe(Effect.provide(sharing)))
+
+it.effect("a store that fails or hangs is done without", () =>
+  Effect.gen(function*() {
+    const broken = (effect: Effect.Effect<never, Persistence.PersistenceError>) =>
+      Layer.provide(
+        ResponseCache.layerShared({ maxWait: "100 millis" }),
+        Layer.succeed(Persistence.Persistence, {
+          make: () =>
+            Effect.succeed({
+              get: () => effect,
+              getMany: () => effect,
+              set: () => effect,
+              setMany: () => effect,
+              remove: () => effect,
+              clear: effect
+            })
+        })
+      )
+    const error = new Persistence.PersistenceError({ message: "gone" })
+    for (const effect of [Effect.fail(error), Effect.never]) {
+      const fiber = yield* Effect.gen(function*() {
+        const cache = yield* ResponseCache.make<number>()
+        const first = yield* cache.get("a", Effect.succeed(1), { schema: Schema.Number, tags: ["t"] })
+        yield* cache.invalidateTag("t")
+        return first
+      }).pipe(Effect.provide(broken(effect)), Effect.forkChild)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* Fiber.join(fiber), 1)
+    }
+  }))
+
+it.effect("without a schema nothing leaves the process", () =>
+  Effect.gen(function*() {
+    const one = yield* ResponseCache.make<number>({ name: "shared" })
+    const two = yield* ResponseCache.make<number>({ name: "shared" })
+    yield* one.get("a", Effect.succeed(1))
+    assert.strictEqual(yield* two.get("a", Effect.succeed(2)), 2)
+  }).pipe(Effect.provide(sharing)))
