@@ -152,6 +152,18 @@ it.effect("scenario 18: with Retry-After 7 s the next attempt is not before 7 s,
     assert.strictEqual(Retry.whyGivenUp(error), "DeadlineTooClose")
   }))
 
+it.effect("clients that are told the same time do not come back in one wave", () =>
+  Effect.gen(function*() {
+    const retry = yield* Retry.make({ budget: "unlimited" })
+    const limited = failure("RateLimitError", { retryAfter: Duration.seconds(7) })
+    const clients = Array.from({ length: 100 }, () => script([limited]))
+    yield* run(Effect.forEach(clients, ({ work }) => work.pipe(retry.execute()), { concurrency: "unbounded" }))
+    const back = clients.map(({ starts }) => starts[1]!)
+    for (const at of back) assert.isTrue(at >= 7000 && at <= 8400)
+    const tenths = Array.from({ length: 14 }, (_, i) => back.filter((at) => Math.floor((at - 7000) / 100) === i).length)
+    assert.isBelow(Math.max(...tenths), 25)
+  }))
+
 it.effect("scenario 19: what makes no sense is a typed error that names the field", () =>
   Effect.gen(function*() {
     const refused = (options: Retry.Options) => Effect.map(Effect.flip(Retry.make(options)), ({ field }) => field)
