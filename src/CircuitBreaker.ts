@@ -129,7 +129,38 @@ export class CircuitBreaker extends Context.Service<CircuitBreaker, Service>()("
     Layer.effect(CircuitBreaker, Effect.flatMap(Config.unwrap(options), make))
 }
 
-/** Makes a breaker. Its circuits share settings, bounds, listeners and the seed of their chance. */
+/**
+ * Makes a breaker. Its circuits share settings, bounds, listeners and the seed of their chance.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { CircuitBreaker } from "holdfast"
+ *
+ * const program = Effect.gen(function*() {
+ *   const breaker = yield* CircuitBreaker.make({ name: "rates", failureThreshold: 2 })
+ *   const call = Effect.fail("no answer").pipe(
+ *     breaker.execute(),
+ *     Effect.catchTag("CircuitOpen", (refusal) => Effect.succeed(refusal.message)),
+ *     Effect.catch(() => Effect.succeed("failed"))
+ *   )
+ *   return [yield* call, yield* call, yield* call, yield* breaker.state()].join(", ")
+ * })
+ * await Effect.runPromise(program) // => "failed, failed, circuit rates is open, Open"
+ * ```
+ *
+ * **When to use**
+ *
+ * For one provider with retries, timeouts and limits beside the breaker, take `Pipeline`. Effect's own
+ * `persistence/CircuitBreaker` shares one circuit between processes by Redis, and is enough where consecutive failures
+ * or a count window, one probe and a fixed schedule are.
+ *
+ * **Gotchas**
+ *
+ * A probe that outstays `probeLease` counts as failed: give a lease longer than any healthy call. Calls that are
+ * interrupted say nothing, so put a timeout inside the breaker, where it counts as a failure, not around it.
+ */
 export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptions> =>
   Effect.gen(function*() {
     const clock = yield* Clock.Clock

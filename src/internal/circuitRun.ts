@@ -124,7 +124,11 @@ class Guarded<A, E, R> {
       this.clock = clock
     }
     const { clock } = this
-    if (core.era < 0) return this.closely(core, clock)
+    if (core.era < 0) {
+      // Looked at first: a refusal builds nothing.
+      const now = clock.currentTimeMillisUnsafe()
+      return core.peek(now) > 0 ? core.refused(now) : this.slotted(core, clock)
+    }
     if (core.settings.rules.slowCallMillis !== Infinity) {
       return this.frame(core, core.era, clock, clock.currentTimeMillisUnsafe())
     }
@@ -161,10 +165,8 @@ class Guarded<A, E, R> {
     })
   }
 
-  /** The circuit is not simply closed: the call is refused, or holds a slot that must be given back. */
-  private closely(core: CircuitCore, clock: Clock.Clock): Effect.Effect<A, E | CircuitOpen, R> {
-    const now = clock.currentTimeMillisUnsafe()
-    if (core.peek(now) > 0) return core.refused(now)
+  /** Takes a slot, or is refused after all: somebody else may have come first. */
+  private slotted(core: CircuitCore, clock: Clock.Clock): Effect.Effect<A, E | CircuitOpen, R> {
     let token = REFUSED
     // The frame stands before the slot is taken: between an admission and a frame installed after it, an interruption
     // would lose the slot. What was settled is not there to be released any more.

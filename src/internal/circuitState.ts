@@ -202,8 +202,8 @@ export const admittedShare = (
   now: number,
   rules: CircuitRules
 ): number => {
-  const left = (state.rampUntil - Math.max(now, state.at)) / rules.rampMillis
-  const ramp = left > 0 ? 1 - 0.9 * left : 1
+  const left = Math.min(1, (state.rampUntil - Math.max(now, state.at)) / rules.rampMillis)
+  const ramp = left > 0 ? 0.1 + 0.9 * (1 - left) : 1
   const shed = rules.shedBelow > 0 && counts.total >= rules.minimumThroughput
     ? (1 - counts.failures / counts.total) / rules.shedBelow
     : 1
