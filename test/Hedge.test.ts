@@ -216,6 +216,14 @@ it.effect("each attempt has its index, its target and its share of events; types
     assert.deepStrictEqual(events, [{ _tag: "Hedged", at: 100, provider: "rates", operation: "get", attempt: 2 }])
   }))
 
+it.effect("as a service", () =>
+  Effect.gen(function*() {
+    const hedge = yield* Hedge.Hedge
+    const { starts, work } = attempts([{ takes: 1000 }, { takes: 1 }])
+    yield* after("1 minute", hedge.execute(twice)(work))
+    assert.deepStrictEqual(starts, [0, 50])
+  }).pipe(Effect.provide(Hedge.Hedge.layer({ delay: "50 millis" }))))
+
 it.effect("names the option that makes no sense", () =>
   Effect.gen(function*() {
     const field = (options: Hedge.Options) => Effect.map(Effect.flip(Hedge.make(options)), (error) => error.field)

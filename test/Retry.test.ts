@@ -443,6 +443,16 @@ it.effect("an interrupted wait gives its token back", () =>
     assert.strictEqual(starts.length, 1)
   }))
 
+it.effect("as a service: one policy for all that ask, refused at its layer where it makes no sense", () =>
+  Effect.gen(function*() {
+    const { starts, work } = script([], network)
+    const call = Effect.flatMap(Retry.Retry, (retry) => work.pipe(retry.execute(idempotent)))
+    yield* run(call.pipe(Effect.provide(Retry.Retry.layer({ maxRetries: 1, ...steady }))))
+    assert.deepStrictEqual(starts, [0, 100])
+    const refused = yield* Effect.flip(call.pipe(Effect.provide(Retry.Retry.layer({ maxRetries: 99 }))))
+    assert.strictEqual(refused._tag, "InvalidOptions")
+  }))
+
 // -- against a model -------------------------------------------------------------------------------------------------
 
 /** Whole tens, so that nothing happens at the instant of a deadline, which ends in 5. */

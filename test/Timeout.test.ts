@@ -234,6 +234,12 @@ it.effect("names the option that makes no sense", () =>
     assert.strictEqual(yield* field({ timeout: "1 second", quantile: { floor: "2 seconds" } }), "quantile.floor")
   }))
 
+it.effect("as a service", () =>
+  Effect.gen(function*() {
+    const timeout = yield* Timeout.Timeout
+    assert.strictEqual((yield* after("1 minute", Effect.never.pipe(timeout.attempt))).millis, 2000)
+  }).pipe(Effect.provide(Timeout.Timeout.layer({ timeout: "2 seconds" }))))
+
 it.effect("a long loop of timed work lets other fibers run", () =>
   Effect.gen(function*() {
     let turns = 0

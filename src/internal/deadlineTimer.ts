@@ -60,6 +60,8 @@ class Entry {
  * empty queue, the queue is gone.
  */
 class TimerQueue {
+  /** What sets its native timer; another one, such as a test's fake timers, needs another queue. */
+  readonly setBy = setTimeout
   readonly #millis: number
   #head: Entry | undefined
   #tail: Entry | undefined
@@ -102,8 +104,9 @@ class TimerQueue {
       head.fire()
       head = this.#head
     }
-    if (head === undefined) queues.delete(this.#millis)
-    else this.#native = setTimeout(this.#onNative, Math.ceil(head.due - now))
+    const { setBy } = this
+    if (head !== undefined) this.#native = setBy(this.#onNative, Math.ceil(head.due - now))
+    else if (queues.get(this.#millis) === this) queues.delete(this.#millis)
   }
 }
 
@@ -114,7 +117,8 @@ const queues = new Map<number, TimerQueue>()
 
 const queueOf = (millis: number): TimerQueue | undefined => {
   const queue = queues.get(millis)
-  if (queue !== undefined || queues.size >= maxQueues || !Number.isInteger(millis)) return queue
+  if (queue !== undefined && queue.setBy === setTimeout) return queue
+  if (queues.size >= maxQueues || !Number.isInteger(millis)) return undefined
   const made = new TimerQueue(millis)
   queues.set(millis, made)
   return made

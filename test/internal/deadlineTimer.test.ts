@@ -1,4 +1,4 @@
-import { assert, it } from "@effect/vitest"
+import { assert, it, vi } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
 import { arm, disarm, type Timer } from "../../src/internal/deadlineTimer.ts"
@@ -84,6 +84,18 @@ it.live("durations that are no whole number, or too many to queue, are timed too
     const timers = Array.from({ length: 100 }, (_, i) => set(50_000 + i, () => fired++))
     await wait(3)
     for (const timer of timers) disarm(timer)
+    assert.strictEqual(fired, 1)
+  }))
+
+it.live("fake timers of a test leave no queue behind that never fires", () =>
+  withTimers(async (set, wait) => {
+    vi.useFakeTimers()
+    let fired = 0
+    set(27, () => fired++)
+    vi.advanceTimersByTime(27)
+    set(27)
+    vi.useRealTimers()
+    await wait(27)
     assert.strictEqual(fired, 1)
   }))
 
