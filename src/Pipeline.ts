@@ -24,6 +24,7 @@ import {
   type TimeoutStage,
   type Work
 } from "./internal/pipelineAttempt.ts"
+import { explainFacts, type Explanation, renderExplanation } from "./internal/pipelineExplain.ts"
 import { AttemptTimers } from "./internal/pipelineTimers.ts"
 import type { RetryCore } from "./internal/retryRun.ts"
 import { InvalidOptions } from "./InvalidOptions.ts"
@@ -138,13 +139,31 @@ export const circuitKey = (provider: string, key: string): string => `${provider
 export const make = <const O extends Options>(options: O): Effect.Effect<Pipeline<ErrorOf<O>>, InvalidOptions> =>
   build(options)
 
+export type { Explanation } from "./internal/pipelineExplain.ts"
+
+/** What is not in the options, but multiplies what they do. */
+export interface ExplainContext {
+  /** Attempts that the protected work makes by itself for each of ours, as a client library does. Defaults to 1. */
+  readonly attemptsInside?: number | undefined
+}
+
+/**
+ * Works out what the options come to: the most attempts, the worst-case time, what an outage multiplies the load by, and
+ * what looks like a mistake. Options that `make` would refuse are refused here too.
+ */
+export const explain = (options: Options, context?: ExplainContext): Effect.Effect<Explanation, InvalidOptions> =>
+  Effect.map(build(options), (pipeline) => explainFacts(options.provider, factsOf(options, pipeline, context)))
+
+/** An explanation as text for people. */
+export const render: (self: Explanation) => string = renderExplanation
+
 /** The pipeline as a service of the reader's own key. */
 export const layer = <Id, const O extends Options>(
   key: Context.Key<Id, Pipeline<ErrorOf<O>>>,
   options: O
 ): Layer.Layer<Id, InvalidOptions> => Layer.effect(key, make(options))
 
-const build = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Pipeline, InvalidOptions> {
+const build = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Built, InvalidOptions> {
   const { provider } = options
   yield* checked(() => checkTogether(options))
   const { millis: deadlineMillis } = yield* checked(() => ({ millis: deadlineOf(options.deadline) }))
@@ -240,9 +259,15 @@ const build = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Pi
     breaker,
     rateLimit,
     bulkhead,
-    budget: retry?.budget ?? hedge?.budget
+    budget: retry?.budget ?? hedge?.budget,
+    stages
   }
 })
+
+/** A pipeline, and for its explanation what it was built from. */
+interface Built extends Pipeline {
+  readonly stages: Stages
+}
 
 /** Names that calls bring are not bounded; what is kept for them is. */
 const maxOperations = 1_000
@@ -376,4 +401,46 @@ const checkTogether = (options: Options): void => {
     "hedge.delay",
     "must be shorter than the attempt timeout, or no hedge is ever started"
   )
+}
+
+// -- explanation -----------------------------------------------------------------------------------------------------
+
+const factsOf = (options: Options, { budget, bulkhead, stages }: Built, context: ExplainContext | undefined) => {
+  const { hedge, retry, timeout } = stages
+  const own = typeof options.breaker === "object" && !isService(options.breaker) ? options.breaker : {}
+  const toMillis = (input: Duration.Input): number => Duration.toMillis(Duration.fromInputUnsafe(input))
+  /** Of a stage made elsewhere the wait is not known; its default is as good a guess as any. */
+  const maxWait = (
+    stage: true | { readonly maxWait?: Duration.Input | undefined } | { readonly core: unknown } | undefined,
+    usual: Duration.Input
+  ): number => toMillis(typeof stage === "object" && "maxWait" in stage ? stage.maxWait ?? usual : usual)
+  const refuses = options.rateLimit !== undefined && "onLimit" in options.rateLimit &&
+    options.rateLimit.onLimit === "refuse"
+  return {
+    deadlineMillis: deadlineOf(options.deadline),
+    retry: retry?.settings,
+    retryBase: retry?.settings.categories.NetworkError,
+    budgetRatio: budget?.core.settings.ratio,
+    hedge: hedge === undefined || options.hedge === undefined ? undefined : {
+      maxHedges: options.hedge.maxHedges ?? 1,
+      delayMillis: toMillis(options.hedge.delay ?? options.hedge.quantile?.cap ?? "30 seconds"),
+      hasBudget: hedge.budget !== undefined
+    },
+    breaker: stages.breaker === undefined ? undefined : {
+      failureThreshold: own.failureThreshold === false ? Infinity : own.failureThreshold ?? 5,
+      recoveryMillis: toMillis(own.recoveryTimeout ?? "5 seconds")
+    },
+    rateLimitWaitMillis: stages.rateLimit === undefined
+      ? undefined
+      : refuses
+      ? 0
+      : maxWait(options.rateLimit, "30 seconds"),
+    bulkhead: bulkhead === undefined ? undefined : {
+      limit: bulkhead.core.limit,
+      queue: typeof options.bulkhead === "object" && !isService(options.bulkhead) ? options.bulkhead.queue ?? 64 : 64,
+      maxWaitMillis: maxWait(options.bulkhead, "1 second")
+    },
+    timeoutMillis: timeout?.millis,
+    attemptsInside: context?.attemptsInside ?? 1
+  }
 }
