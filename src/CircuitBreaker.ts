@@ -45,6 +45,11 @@ export interface CallOptions<A = never, E = never> {
   readonly key?: string | undefined
   /** Judges this call. */
   readonly classify?: Classify<A, E> | undefined
+  /**
+   * Interrupts the call when its circuit opens meanwhile, and fails it with `CircuitOpen`: for work that may be repeated,
+   * such as reads. By default calls under way run on.
+   */
+  readonly interruptOnTrip?: boolean | undefined
 }
 
 /** What a circuit does with the next call. `ReadyToProbe`: the open time is over, the next call is a probe. */
@@ -194,12 +199,26 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
     /** Runs `f` with the circuit and the time. */
     const using = <A>(key: string | undefined, f: (core: CircuitCore, now: number) => A) =>
       Effect.sync(() => f(core(key), now()))
+    /** Waits for changes of a circuit until one will do. */
+    const changed = (
+      changes: PubSub.Subscription<Transition>,
+      key = name,
+      done: (transition: Transition) => boolean = () => true
+    ) => PubSub.take(changes).pipe(Effect.repeat({ until: (it) => it.key === key && done(it) }))
+    /** Fails when the circuit opens. */
+    const tripped = (key?: string): Effect.Effect<never, CircuitOpen> =>
+      Effect.scoped(Effect.gen(function*() {
+        yield* changed(yield* PubSub.subscribe(listeners), key, ({ to }) => to === "Open" || to === "ForcedOpen")
+        return yield* core(key).refused(now())
+      }))
     const command = (tag: Command) => (key?: string) => using(key, (core, now) => core.command(tag, now))
 
     return {
       name,
-      execute: <A, E>(call?: CallOptions<A, E>) => <A1 extends A, E1 extends E, R>(self: Effect.Effect<A1, E1, R>) =>
-        guard<A1, E1, R>(core, call?.key, call?.classify ?? settings.classify, self),
+      execute: <A, E>(call?: CallOptions<A, E>) => <A1 extends A, E1 extends E, R>(self: Effect.Effect<A1, E1, R>) => {
+        const guarded = guard<A1, E1, R>(core, call?.key, call?.classify ?? settings.classify, self)
+        return call?.interruptOnTrip === true ? Effect.raceFirst(guarded, tripped(call.key)) : guarded
+      },
       peek: (key) => using(key, (core, now) => Duration.millis(core.peek(now))),
       state: (key) => using(key, stateName),
       status: (key) => using(key, statusOf),
@@ -208,10 +227,9 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
       awaitReady: (key) =>
         Effect.scoped(Effect.gen(function*() {
           const changes = yield* PubSub.subscribe(listeners)
-          const changed = PubSub.take(changes).pipe(Effect.repeat({ until: (it) => it.key === (key ?? name) }))
           const waiting = using(key, (core, now) => core.peek(now))
           for (let wait = yield* waiting; wait > 0; wait = yield* waiting) {
-            yield* Effect.raceFirst(Effect.sleep(wait), changed)
+            yield* Effect.raceFirst(Effect.sleep(wait), changed(changes, key))
           }
         })),
       hold: (duration, key) =>

@@ -536,6 +536,33 @@ it.effect("interrupted calls are neutral: closed, they do not count; probing, th
     assert.strictEqual(yield* breaker.state(), "Closed")
   }))
 
+it.effect("calls under way run on when the circuit opens, or are interrupted where they say so", () =>
+  Effect.gen(function*() {
+    const breaker = yield* CircuitBreaker.make(plain)
+    let interrupted = 0
+    const read = (interruptOnTrip: boolean) =>
+      Effect.forkChild(
+        Effect.exit(
+          Effect.sleep("10 seconds").pipe(
+            Effect.onInterrupt(() => Effect.sync(() => interrupted++)),
+            breaker.execute({ interruptOnTrip })
+          )
+        ),
+        { startImmediately: true }
+      )
+    const [stays, goes] = [yield* read(false), yield* read(true)]
+    yield* times(5, fail(breaker))
+    assertRefused(yield* Fiber.join(goes))
+    assert.strictEqual(interrupted, 1)
+    yield* TestClock.adjust("10 seconds")
+    assert.isTrue(Exit.isSuccess(yield* Fiber.join(stays)))
+    // A call that trips the circuit itself fails with its own error.
+    yield* breaker.forceClose()
+    yield* times(4, fail(breaker))
+    const last = yield* Effect.flip(Effect.fail("mine").pipe(breaker.execute({ interruptOnTrip: true })))
+    assert.strictEqual(last, "mine")
+  }))
+
 // -- probes -----------------------------------------------------------------------------------------------------------
 
 it.effect("success ratio: three good probes close, one flake between is forgiven, two open again", () =>

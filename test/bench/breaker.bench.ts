@@ -43,7 +43,8 @@ const consecutive = (failures: number) =>
   })
 
 const refusal = "refused"
-const failure = Effect.fail(refusal)
+/** Makes its failure anew, as a call that fails does. */
+const failure = Effect.suspend(() => Effect.fail(refusal))
 const quietly = (call: () => PromiseLike<unknown>) => () => call().then(undefined, () => undefined)
 const rejected = () => Promise.reject(new Error(refusal))
 
