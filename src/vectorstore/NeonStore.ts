@@ -14,7 +14,7 @@ import type { LexicalQuery, Phrase } from "../internal/lexicalQuery.ts"
 import { ProviderError } from "../ProviderError.ts"
 import { Embedder, type Service as EmbedderService, type Vector } from "./Embedder.ts"
 import { compile } from "./internal/filterSql.ts"
-import { migrate, prepareVectors, tables, takeLock, type Vectors } from "./internal/postgresSchema.ts"
+import { indexVectors, migrate, prepareVectors, tables, takeLock, type Vectors } from "./internal/postgresSchema.ts"
 import { checkBatchSize, checkDocument, checkList, checkPatch, everyDocument } from "./internal/requests.ts"
 import { embedDocuments, makeSearch, modesOf } from "./internal/searching.ts"
 import {
@@ -100,7 +100,7 @@ const breadth = (limit: number): number => Math.min(1_000, Math.max(200, 2 * lim
  */
 const postingsRead = 20_000
 
-/** After a batch this large the planner is told what the tables became. */
+/** After this many writes the tables are tended. */
 const manyDocuments = 500
 
 interface Ready {
@@ -297,6 +297,7 @@ const build = Effect.fnUntraced(function*(
     if (refused !== undefined) return yield* refused
     const prepared = yield* withVectors([document])
     yield* writing("add", (ready) => put(prepared, ready))
+    yield* maintain(1)
   })
 
   /** The ids that an operation stored before. */
@@ -382,16 +383,29 @@ const build = Effect.fnUntraced(function*(
       })
       yield* onProgress?.(items.length, documents.length) ?? Effect.void
     }
-    if (documents.length >= manyDocuments) yield* typed("addMany")(analyze)
+    yield* maintain(documents.length)
     return { items }
   })
 
-  /** Tells the planner what the tables became; the embedded database has nobody else to do it. */
-  const analyze = Effect.forEach(
-    [t.documents, t.terms, t.postings],
-    (table) => sql`ANALYZE ${table}`,
-    { discard: true }
-  )
+  /**
+   * After many writes: tells the planner what the tables became, which an embedded database has nobody else to do, and
+   * makes the index of vectors. What is stored stays stored when this fails.
+   */
+  const maintain = (documents: number) =>
+    Effect.suspend(() => {
+      unattended += documents
+      if (unattended < manyDocuments) return Effect.void
+      unattended = 0
+      const tables = [t.documents, t.terms, t.postings]
+      return Effect.andThen(
+        Effect.forEach(tables, (table) => sql`ANALYZE ${table}`, { discard: true }),
+        Effect.flatMap(ready, ({ vectors }) => vectors._tag === "None" ? Effect.void : indexVectors(sql, t, vectors))
+      ).pipe(
+        typed("maintain"),
+        Effect.catch((error) => Effect.logWarning(`${name} could not tend its tables: ${error.message}`))
+      )
+    })
+  let unattended = 0
 
   const columns = sql.literal("d.id, d.title, d.content, d.attributes")
 

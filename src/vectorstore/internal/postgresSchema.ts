@@ -178,18 +178,44 @@ export const prepareVectors = Effect.fnUntraced(
       const [made] = yield* sql<{ readonly no: number }>`
         INSERT INTO ${t.spaces} (id, provider, model, dimensions, revision)
         VALUES (${space.id}, ${space.provider}, ${space.model}, ${space.dimensions}, ${space.revision}) RETURNING no`
-      const number = made?.no ?? 0
-      const type = indexType(space)
-      if (type !== "vector") {
-        yield* sql`CREATE INDEX ON ${t.embeddings}
-          USING hnsw ((embedding::${sql.literal(type)}) ${sql.literal(`${type.replace(/\(.*/, "")}_cosine_ops`)})
-          WHERE space = ${sql.literal(String(number))}`
-      }
-      return number
+      return made?.no ?? 0
     }))
     return { _tag: "Indexed", space: no, type: indexType(space), iterative }
   }
 )
+
+/**
+ * Makes the space's index where it is missing and there are enough rows for one.
+ *
+ * **Details**
+ *
+ * An index made over rows that are there costs a quarter of one that grows with them; without one, all rows are
+ * compared, which is right too, and quick while they are few.
+ */
+export const indexVectors = Effect.fnUntraced(
+  function*(sql: SqlClient, t: Tables, { space, type }: Extract<Vectors, { _tag: "Indexed" }>) {
+    if (type === "vector") return
+    const index = `embeddings_space_${space}`
+    const missing = Effect.map(
+      sql<{ readonly there: boolean; readonly rows: number }>`SELECT
+      to_regclass(${`"${t.schema.replaceAll("\"", "\"\"")}"."${index}"`}) IS NOT NULL AS there,
+      (SELECT count(*)::int FROM ${t.embeddings} WHERE space = ${space}) AS rows`,
+      ([row]) => row !== undefined && !row.there && row.rows >= indexedFrom
+    )
+    if (!(yield* missing)) return
+    yield* sql.withTransaction(Effect.gen(function*() {
+      yield* sql`SELECT ${takeLock(sql, t.schema)}, set_config('statement_timeout', '0', true),
+      set_config('maintenance_work_mem', '256MB', true)`
+      if (!(yield* missing)) return
+      yield* sql`CREATE INDEX ${sql(index)} ON ${t.embeddings}
+      USING hnsw ((embedding::${sql.literal(type)}) ${sql.literal(`${type.replace(/\(.*/, "")}_cosine_ops`)})
+      WHERE space = ${sql.literal(String(space))}`
+    }))
+  }
+)
+
+/** Fewer rows are compared one by one. */
+const indexedFrom = 2_000
 
 /** pgvector's HNSW index holds 2,000 dimensions as they are and 4,000 at half the precision. */
 const indexType = ({ dimensions }: EmbeddingSpace): string =>
