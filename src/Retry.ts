@@ -5,7 +5,7 @@
  *
  * The rules are one pure function, `internal/retryDecision`.
  */
-import { Clock, Context, Duration, Effect, Exit, Layer, Random, Schedule } from "effect"
+import { Cause, Clock, Context, Duration, Effect, Exit, Layer, Random, Schedule } from "effect"
 import * as Backoff from "./Backoff.ts"
 import * as Event from "./Event.ts"
 import { LatencyWindow } from "./internal/latencyHistogram.ts"
@@ -114,12 +114,13 @@ export class Retry extends Context.Service<Retry, Service>()("holdfast/Retry") {
  */
 export const attempt = internal.attempt
 
-/** All errors of a call that ended with this error or cause, oldest first. */
+/** All errors of a call that ended with this error or cause, oldest first: at least the error itself. */
 export const attempts = (failure: unknown): ReadonlyArray<unknown> =>
-  internal.historyOf(failure)?.failures.map(({ error }) => error) ?? []
+  internal.historyOf(failure)?.failures.map(({ error }) => error) ?? [errorIn(failure)]
 
 /**
- * The failed attempts of a call that ended with this error or cause, and why there were no more.
+ * The failed attempts of a call that ended with this error or cause, and why there were no more. `undefined` where the
+ * first failure was beyond help.
  *
  * **Gotchas**
  *
@@ -127,8 +128,14 @@ export const attempts = (failure: unknown): ReadonlyArray<unknown> =>
  */
 export const history: (failure: unknown) => internal.History | undefined = internal.historyOf
 
-/** Why a call that ended with this error or cause was not tried again. */
-export const whyGivenUp = (failure: unknown): Why | undefined => internal.historyOf(failure)?.why
+/** Why a call that ended with this error or cause was not tried again; `undefined` for what no retry has seen. */
+export const whyGivenUp = (failure: unknown): Why | undefined => {
+  const evidence = evidenceOf(errorIn(failure))
+  const beyondHelp = evidence?.verdict === "Never" || evidence?.refusal === true
+  return internal.historyOf(failure)?.why ?? (beyondHelp ? "NotRetryable" : undefined)
+}
+
+const errorIn = (failure: unknown): unknown => Cause.isCause(failure) ? Cause.squash(failure) : failure
 
 /** The waits after failures of one category, under the default options. */
 export const schedule = (tag: Tag): Schedule.Schedule<unknown> => scheduleOf(defaults.settings.categories[tag])

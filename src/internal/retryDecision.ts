@@ -88,8 +88,7 @@ export const next = (input: Input): Decision => {
   if (input.attempt > settings.maxRetries) return giveUp("AttemptsSpent")
 
   const hint = evidence.retryAfterMillis
-  // A refusal that tells no time, or that no deadline bounds, is better answered by another provider now.
-  if (evidence.refusal === true && (hint === undefined || input.remaining === Infinity)) return giveUp("NotRetryable")
+  if (evidence.refusal === true && !isBounded(evidence, input.remaining)) return giveUp("NotRetryable")
 
   const category = settings.categories[evidence.tag]
   if (input.failures > category.maxRetries || input.scheduled === "Done") return giveUp("CategorySpent")
@@ -108,6 +107,10 @@ export const next = (input: Input): Decision => {
     : Math.min(latest, Backoff.afterHint(hint, backoffMillis, input.random()))
   return { _tag: "Retry", delayMillis, backoffMillis }
 }
+
+/** A refusal that tells no time, or that no deadline bounds, is better answered by another provider now. */
+export const isBounded = (refusal: Evidence, remainingOrDeadline: number): boolean =>
+  refusal.retryAfterMillis !== undefined && remainingOrDeadline !== Infinity
 
 /**
  * What can be told of an error without classifying it: a `ProviderError`, an attempt timeout, or a refusal, which is any

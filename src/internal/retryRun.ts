@@ -2,13 +2,21 @@
  * One call's retries, from its first failure on: nothing here exists while calls succeed. `Retry` and the pipeline drive
  * the same run.
  */
-import { Cause, Clock, Context, Duration, Effect, type Fiber, Pull, Random, Result, Schedule } from "effect"
+import { Cause, Clock, Context, Duration, Effect, type Fiber, Pull, Random, Schedule } from "effect"
 import { Classifier } from "../Classifier.ts"
 import * as Deadline from "../Deadline.ts"
 import type * as Event from "../Event.ts"
 import { type ReasonTag, table } from "../ProviderError.ts"
 import type { BudgetCore } from "./budgetCore.ts"
-import { type Decision, type Evidence, evidenceOf, next, type RetrySettings, type Why } from "./retryDecision.ts"
+import {
+  type Decision,
+  type Evidence,
+  evidenceOf,
+  isBounded,
+  next,
+  type RetrySettings,
+  type Why
+} from "./retryDecision.ts"
 
 /** What all calls of one policy share. */
 export interface RetryCore {
@@ -52,15 +60,15 @@ export class Annotation extends Context.Service<Annotation, History>()("holdfast
 
 const histories = new WeakMap<object, History>()
 
-/** The history of a call that ended with this error or cause. */
+/** The history of a call that ended with this error or cause; there is none where nothing could be done. */
 export const historyOf = (failure: unknown): History | undefined => {
   if (Cause.isCause(failure)) {
     for (const reason of failure.reasons) {
       const history = Context.getOrUndefined(Cause.reasonAnnotations(reason), Annotation)
       if (history !== undefined) return history
     }
-    const error = Cause.findError(failure)
-    return Result.isSuccess(error) ? historyOf(error.success) : undefined
+    const failed = errorOf(failure)
+    return failed === undefined ? undefined : historyOf(failed.error)
   }
   return typeof failure === "object" && failure !== null ? histories.get(failure) : undefined
 }
@@ -69,6 +77,7 @@ type Stepper = (now: number, input: unknown) => Pull.Pull<[unknown, Duration.Dur
 
 /** How a category has fared in one call. */
 interface Course {
+  readonly tag: ReasonTag
   failures: number
   backoffMillis: number
   stepper: Stepper | undefined
@@ -80,7 +89,7 @@ export class RetryRun {
   readonly #startedAt: number | undefined
   readonly #expected: number
   readonly #failures: Array<FailedAttempt> = []
-  readonly #courses = new Map<ReasonTag, Course>()
+  readonly #courses: Array<Course> = []
   #paid = 0
 
   /**
@@ -97,10 +106,24 @@ export class RetryRun {
   /**
    * Answers a failed attempt with another, or with the failure. `again` is run for each further attempt.
    *
+   * What cannot be helped is passed on as it is, before anything is made for it: refusals come in storms.
+   */
+  recover<A, E, R>(cause: Cause.Cause<E>, again: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+    const failed = errorOf(cause)
+    const evidence = failed === undefined ? undefined : evidenceOf(failed.error)
+    if (failed === undefined || evidence?.verdict === "Never") return Effect.failCause(cause)
+    return evidence?.refusal === true
+      ? Effect.withFiber((fiber) =>
+        isBounded(evidence, fiber.getRef(Deadline.current)) ? this.#framed(cause, again) : Effect.failCause(cause)
+      )
+      : this.#framed(cause, again)
+  }
+
+  /**
    * The frame stands before anything is paid: what was paid for an attempt that never begins, because the caller was
    * interrupted while it waited, goes back.
    */
-  recover<A, E, R>(cause: Cause.Cause<E>, again: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
+  #framed<A, E, R>(cause: Cause.Cause<E>, again: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     return this.#core.budget === undefined
       ? this.#failed(cause, again)
       : Effect.onExitPrimitive(Effect.suspend(() => this.#failed(cause, again)), () => {
@@ -110,10 +133,9 @@ export class RetryRun {
   }
 
   #failed<A, E, R>(cause: Cause.Cause<E>, again: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
-    const found = Cause.findError(cause)
-    // Interruptions and defects are never retried, not even beside an error.
-    if (Result.isFailure(found) || Cause.hasInterrupts(cause) || Cause.hasDies(cause)) return Effect.failCause(cause)
-    const error = found.success
+    const failed = errorOf(cause)
+    if (failed === undefined) return Effect.failCause(cause)
+    const { error } = failed
     return Effect.withFiber((fiber) => {
       const evidence = this.#evidence(error, fiber)
       const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
@@ -218,12 +240,22 @@ export class RetryRun {
   }
 
   #course(tag: ReasonTag): Course {
-    const known = this.#courses.get(tag)
+    const known = this.#courses.find((course) => course.tag === tag)
     if (known !== undefined) return known
-    const course: Course = { failures: 0, backoffMillis: 0, stepper: undefined }
-    this.#courses.set(tag, course)
+    const course: Course = { tag, failures: 0, backoffMillis: 0, stepper: undefined }
+    this.#courses.push(course)
     return course
   }
+}
+
+/** The error of a cause. Interruptions and defects are never retried, not even beside an error. */
+const errorOf = <E>(cause: Cause.Cause<E>): Cause.Fail<E> | undefined => {
+  let first: Cause.Fail<E> | undefined
+  for (const reason of cause.reasons) {
+    if (!Cause.isFailReason(reason)) return undefined
+    first ??= reason
+  }
+  return first
 }
 
 /** What the caller's own predicate says of an error: it knows what it does, so that this is not the unknown category. */
