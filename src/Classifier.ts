@@ -178,27 +178,18 @@ const beats = (a: Finding, b: Finding): boolean =>
 
 const retries = ({ overrides, tag }: Decision): number => (overrides?.retry ?? table[tag].retry) === "Never" ? 0 : 1
 
-/** The message and the wait are worked out when they are asked for: most callers ask only for the verdicts. */
+/** All but the tag is worked out when it is asked for: most callers ask for little. */
 class Result implements Classification {
   readonly tag: ReasonTag
-  readonly delivered: Delivered
-  readonly overrides: VerdictOverrides | undefined
   private readonly chain: Chain
   private readonly found: Finding | undefined
   private readonly context: Partial<FailureContext>
-  private shown: string | undefined
-  private wait: number | undefined | null
 
   constructor(chain: Chain, found: Finding | undefined, context: Partial<FailureContext>) {
     this.chain = chain
     this.found = found
     this.context = context
-    this.shown = undefined
-    this.wait = null
-    this.tag = found?.decision.tag ?? "UnknownError"
-    const phase = context.phase ?? phaseOf(chain)
-    this.delivered = deliveredOf(found, phase, this.tag)
-    this.overrides = overridesOf(found, chain, phase)
+    this.tag = found === undefined ? "UnknownError" : found.decision.tag
   }
 
   get category(): Category {
@@ -229,13 +220,16 @@ class Result implements Classification {
     return code || codes[0] || (number === undefined ? undefined : String(number))
   }
   get message(): string {
-    return this.shown ??= scrub(
-      this.found?.evidence.message || first(this.chain, ({ message }) => message || undefined) || ""
-    )
+    return scrub(this.found?.evidence.message || first(this.chain, ({ message }) => message || undefined) || "")
   }
   get retryAfterMillis(): number | undefined {
-    if (this.wait === null) this.wait = waitOf(this.chain, this.tag, this.context.now)
-    return this.wait
+    return waitOf(this.chain, this.tag, this.context.now)
+  }
+  get delivered(): Delivered {
+    return deliveredOf(this.found, this.context.phase ?? phaseOf(this.chain), this.tag)
+  }
+  get overrides(): VerdictOverrides | undefined {
+    return overridesOf(this.found, this.chain, this.context.phase ?? phaseOf(this.chain))
   }
   toJSON(): Classification {
     const {

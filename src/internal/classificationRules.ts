@@ -13,6 +13,7 @@ import {
   genericCodes,
   grpcNames,
   meanings,
+  memo,
   normalize,
   shortCodes,
   statuses,
@@ -40,23 +41,8 @@ export interface Rule {
 
 const by = (meaning: Omit<Decision, "rule">, rule: string): Decision => ({ ...meaning, rule })
 
-// The same codes come again and again; a bounded memo saves their analysis.
-const memo = (analyse: (code: string) => Decision | undefined): (code: string) => Decision | undefined => {
-  const known = new Map<string, Decision | null>()
-  return (code) => {
-    const hit = known.get(code)
-    if (hit !== undefined) return hit ?? undefined
-    const result = analyse(code)
-    if (code.length <= 64) {
-      if (known.size >= 1_000) known.clear()
-      known.set(code, result ?? null)
-    }
-    return result
-  }
-}
-
 const codeDecision = memo((code): Decision | undefined =>
-  clientCodes.get(code) ?? tlsCode(code) ?? sqlState(code) ?? apiCodes.get(normalize(code))
+  clientCodes.get(code) ?? tlsCode(code) ?? sqliteCode(code) ?? sqlState(code) ?? apiCodes.get(normalize(code))
 )
 
 const weakCodeDecision = memo((code): Decision | undefined => {
@@ -76,6 +62,10 @@ const tlsCode = (code: string): Decision | undefined =>
   /^(?:ERR_SSL_|ERR_TLS_|CERT_|UNABLE_TO_(?:GET|VERIFY|DECRYPT|DECODE)_|ERR_OSSL_)/.test(code)
     ? by(meanings.tls, `code:${code}`)
     : undefined
+
+/** SQLite's extended codes begin with the plain ones. */
+const sqliteCode = (code: string): Decision | undefined =>
+  code.startsWith("SQLITE_") ? clientCodes.get(code.split("_", 2).join("_")) : undefined
 
 const firstOf = (evidence: Evidence, decide: (code: string) => Decision | undefined): Decision | undefined => {
   const { code, codes } = evidence
@@ -140,31 +130,28 @@ const statusClass = (status: number): Decision | undefined => {
 }
 
 /** SQLSTATEs that mean several things: the text tells which. */
-const onSqlState = (evidence: Evidence, decision: Decision): Decision => {
-  const { code, text } = evidence
-  switch (code) {
+const onSqlState = (decision: Decision, evidence: Evidence): Decision => {
+  const { rule = "" } = decision
+  const { text } = evidence
+  switch (rule) {
     // pgvector's wrong dimension.
-    case "22000":
-      return text.includes("dimension") ? by(meanings.validation("DimensionMismatch"), "sqlstate:22000") : decision
-    case "0A000":
-      return text.includes("cached plan")
-        ? by({ tag: "TemporaryFailureError", detail: "StatementGone" }, "sqlstate:0A000")
-        : decision
-    case "54000":
-      return text.includes("index") ? by(meanings.configuration(), "sqlstate:54000") : decision
+    case "sqlstate:22000":
+      return text.includes("dimension") ? { ...meanings.validation("DimensionMismatch"), rule } : decision
+    case "sqlstate:0A000":
+      return text.includes("cached plan") ? { ...meanings.temporary, detail: "StatementGone", rule } : decision
+    case "sqlstate:54000":
+      return text.includes("index") ? { ...meanings.configuration(), rule } : decision
     // PgBouncer says everything so; PostgreSQL itself means a client's mistake.
-    case "08P01":
-      return saidBy(evidence) ?? by(meanings.invalid(), "sqlstate:08P01")
+    case "sqlstate:08P01":
+      return saidBy(evidence) ?? { ...meanings.invalid(), rule }
     // Neon's proxy says everything at connect so; elsewhere it is an internal error.
-    case "XX000":
+    case "sqlstate:XX000":
       return saidBy(evidence) ?? decision
-    case "28000":
-      return /not allowed|not permitted/.test(text) ? by(meanings.authorization, "sqlstate:28000") : decision
+    case "sqlstate:28000":
+      return /not allowed|not permitted/.test(text) ? { ...meanings.authorization, rule } : decision
   }
   return decision
 }
-
-const isSqlState = ({ rule }: Decision): boolean => rule !== undefined && rule.startsWith("sqlstate")
 
 const isLiteral = <A extends string>(values: ReadonlyArray<A>, value: unknown): value is A =>
   values.some((known) => known === value)
@@ -219,16 +206,16 @@ const specific: ReadonlyArray<Rule> = [
       return { ...meanings.timeout("unknown"), rule: decision.rule }
     }
     if (evidence.operation === "connect" && decision.tag === "TimeoutError") return { ...decision, delivered: "no" }
-    return isSqlState(decision) ? onSqlState(evidence, decision) : decision
+    return onSqlState(decision, evidence)
   }),
   ruleOf("name", ["name", "className"], ({ className, name }) => nameDecision(name) ?? nameDecision(className)),
   ruleOf("http-status", ["status", "text"], onStatus),
-  ruleOf(
-    "grpc-status",
-    ["number", "details"],
-    ({ className, details, name, number }) =>
-      details !== "" || name === "ConnectError" || className === "ConnectError" ? grpc(number) : undefined
-  ),
+  ruleOf("grpc-status", ["number", "details", "text"], (evidence) => {
+    const { className, details, name, number } = evidence
+    if (details === "" && name !== "ConnectError" && className !== "ConnectError") return undefined
+    const decision = grpc(number)
+    return decision?.tag === "RateLimitError" ? refineRate(decision, evidence) : decision
+  }),
   ruleOf("generic-code", ["code", "codes", "text"], (evidence) => {
     if (evidence.code === "" && evidence.codes.length === 0) return undefined
     const decision = firstOf(evidence, weakCodeDecision)
@@ -250,9 +237,15 @@ const specific: ReadonlyArray<Rule> = [
   )
 ]
 
-/** Messages of drivers, proxies and providers. */
+/** Messages of drivers, proxies and providers, and a status stated in the text. */
 const phrases: ReadonlyArray<Rule> = [
-  ruleOf("text", ["text"], (evidence) => saidBy(evidence))
+  ruleOf("text", ["text"], saidBy),
+  ruleOf("status-in-text", ["text"], (evidence) => {
+    if (evidence.text === "" || quotesQuery(evidence)) return undefined
+    const status = statusInText(evidence.text)
+    const decision = status === 0 ? undefined : statuses.get(status) ?? statusClass(status)
+    return decision === undefined ? undefined : { ...decision, rule: `status-in-text:${status}` }
+  })
 ]
 
 const jsErrors = new Set([
@@ -290,14 +283,8 @@ const names: ReadonlyArray<Rule> = [
   })
 ]
 
-/** General words, and a status stated in the text. */
+/** General words. */
 const words: ReadonlyArray<Rule> = [
-  ruleOf("status-in-text", ["text"], (evidence) => {
-    if (evidence.text === "" || quotesQuery(evidence)) return undefined
-    const status = statusInText(evidence.text)
-    const decision = status === 0 ? undefined : statuses.get(status) ?? statusClass(status)
-    return decision === undefined ? undefined : { ...decision, rule: `status-in-text:${status}` }
-  }),
   ruleOf(
     "words",
     ["text"],

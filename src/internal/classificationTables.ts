@@ -93,6 +93,21 @@ export const meanings = {
   validation
 }
 
+// The same codes come again and again; a bounded memo saves their analysis.
+export const memo = (analyse: (code: string) => Decision | undefined): (code: string) => Decision | undefined => {
+  const known = new Map<string, Decision | null>()
+  return (code) => {
+    const hit = known.get(code)
+    if (hit !== undefined) return hit ?? undefined
+    const result = analyse(code)
+    if (code.length <= 64) {
+      if (known.size >= 1_000) known.clear()
+      known.set(code, result ?? null)
+    }
+    return result
+  }
+}
+
 export type Table = ReadonlyMap<string, Decision>
 
 type Rows = ReadonlyArray<readonly [Meaning, string]>
@@ -389,7 +404,7 @@ export const genericCodes = table("generic-code", [
   ],
   [notFound, "notfound nosuchelement gone"],
   [validation("Duplicate"), "alreadyexists duplicate"],
-  [validation(), "validation invaliddata unprocessable validationfailed"],
+  [validation(), "validation invaliddata unprocessable validationfailed zod vali"],
   [authorization, "permissiondenied permission forbidden notauthorized authorization"],
   [authentication, "unauthenticated unauthorized authentication notauthenticated"],
   [rateLimit, "resourceexhausted ratelimit ratelimiter"],
@@ -424,7 +439,7 @@ export const codeFamilies: ReadonlyArray<readonly [RegExp, Decision]> = ([
   [/config|environment|notsupported|unsupported/, configuration()],
   [/invalid|malformed|badrequest|missing|syntax|illegal|argument|badinput/, invalid()],
   [/unavailable|overload|badgateway|busy|maintenance/, unavailable()],
-  [/network|connect|socket|dns|hostunreach|unreachable/, network("unknown")],
+  [/network|connection|connectfail|socket|hostunreach|unreachable/, network("unknown")],
   [/internalserver|internalfailure|serverfault|deadlock|serialization|conflict/, temporary]
 ] as const).map(([pattern, meaning]): readonly [RegExp, Decision] => [
   pattern,
@@ -496,9 +511,10 @@ export const wrappers = table("wrapper", [
   [
     network("unknown"),
     `ConnectionError TransportError NetworkError APIConnectionError FetchError NetworkingError
-    RequestError AxiosError AI_APICallError MaxRetriesPerRequestError ERR_NETWORK PrismaClientInitializationError
-    RedisConnectionError MongoNetworkError MongoServerSelectionError SocketError`
-  ]
+    MaxRetriesPerRequestError ERR_NETWORK PrismaClientInitializationError RedisConnectionError MongoNetworkError
+    MongoServerSelectionError SocketError NoLivingConnectionsError`
+  ],
+  [invalid(), "ReplyError ErrorReply"]
 ])
 
 /** HTTP statuses that mean something else than their hundred. */

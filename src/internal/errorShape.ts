@@ -7,17 +7,25 @@ import { isObject, type Loose } from "./failureEvidence.ts"
 
 const nested = new Set(["cause", "sourceError", "reason", "lastError", "originalError"])
 
+// One prototype for each class, as a program has them.
+const prototypes = new Map<string, object>()
+
+const prototypeOf = (className: unknown): object => {
+  if (typeof className !== "string") return Error.prototype
+  const known = prototypes.get(className)
+  if (known !== undefined) return known
+  const made = Object.create(Error.prototype, { constructor: { value: { [className]: () => {} }[className] } })
+  if (prototypes.size < 1_000) prototypes.set(className, made)
+  return made
+}
+
 /** Made by hand: an `Error`'s stack would be this file's. */
 const make = (shape: Loose): object => {
-  const { class: className, name } = shape
-  const prototype = Object.create(Error.prototype, {
-    constructor: { value: typeof className === "string" ? { [className]: () => {} }[className] : Error }
-  })
-  const error = Object.create(prototype)
+  const error: object = Object.create(prototypeOf(shape.class))
   for (const key of Object.keys(shape)) {
     if (key !== "class" && key !== "constructor") define(error, key, shape[key])
   }
-  if (typeof name !== "string" && typeof className === "string") define(error, "name", className)
+  if (typeof shape.name !== "string" && typeof shape.class === "string") define(error, "name", shape.class)
   return error
 }
 

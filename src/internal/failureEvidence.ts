@@ -3,8 +3,8 @@
  * bounds, and without trusting it (getters may throw, proxies may lie, causes may form a cycle).
  */
 
-/** How many errors are read at most, how many members of one list, and how deep lists within lists go. */
-export const limits = { errors: 4_096, members: 32, lists: 8, message: 2_048 } as const
+/** How many errors are read at most, how many members of one list, how deep lists within lists go, how much text. */
+export const limits = { errors: 4_096, members: 32, lists: 8, head: 700, tail: 250 } as const
 
 /** An object of whose members nothing is known. */
 export type Loose = { readonly [key: string]: unknown }
@@ -15,24 +15,23 @@ const text = (value: unknown): string => typeof value === "string" ? value : ""
 
 /** The beginning and the end of a long message: wrappers put the reason at either. */
 const bounded = (message: string): string =>
-  message.length <= limits.message
+  message.length <= limits.head + limits.tail
     ? message
-    : `${message.slice(0, limits.message * 3 / 4)}\n${message.slice(-limits.message / 4)}`
+    : `${message.slice(0, limits.head)}\n${message.slice(-limits.tail)}`
 
 const statusOf = (value: unknown): number => {
   const status = typeof value === "string" && value.length === 3 ? Number(value) : value
   return typeof status === "number" && status >= 100 && status <= 999 && Number.isInteger(status) ? status : 0
 }
 
+const none: ReadonlyArray<string> = []
+
 /** One error's facts. Absent ones are `""`, `0` or `undefined`, so that every evidence has the same shape. */
 export class Evidence {
   /** The value itself. Reading it further may throw. */
   readonly value: unknown
   readonly name: string
-  /** The constructor's name. */
-  readonly className: string
   readonly tag: string
-  /** Bounded: the beginning and the end of a long one. */
   readonly message: string
   readonly code: string
   /** `code` where it is a number. */
@@ -49,45 +48,183 @@ export class Evidence {
   readonly headers: unknown
   /** Messages of the response's body. */
   readonly body: string
-  /** What a response's body says of waiting. */
+  /** The part of the response's body that tells of waiting. */
   readonly hint: unknown
   private lower: string | undefined
+  private made: string | undefined
 
-  constructor(value: unknown, facts: Loose) {
-    const { code, response } = facts
-    const answer = isObject(response) ? response : undefined
+  constructor(value: unknown, facts: Loose, below: Below) {
+    const { _tag, cause, errors, message, name } = facts
     this.value = value
-    this.name = text(facts.name)
-    this.className = typeof facts.constructor === "function" ? text(facts.constructor.name) : ""
-    this.tag = text(facts._tag)
-    this.code = text(code)
-    this.number = typeof code === "number" ? code : undefined
-    this.status = statusOf(facts.status) || statusOf(facts.statusCode) ||
-      (answer === undefined ? 0 : statusOf(answer.status) || statusOf(answer.statusCode)) ||
-      otherStatus(facts)
-    this.details = text(facts.details)
-    this.operation = text(facts.operation) || text(facts.syscall)
-    this.headers = facts.headers ?? answer?.headers ?? facts.responseHeaders
+    this.name = text(name)
+    this.tag = text(_tag)
+    this.message = typeof message === "string" ? bounded(message) : ""
+    this.lower = undefined
+    this.made = undefined
+    if (isObject(cause)) below.add(cause)
+
     const found: Found = { codes: undefined, body: "", hint: undefined }
-    collect(facts, found)
-    if (answer !== undefined) {
-      collectBody(answer.data, found, 0)
-      collectBody(answer.body, found, 0)
+    let code = ""
+    let codeNumber: number | undefined
+    let number = 0
+    let response: unknown
+    let headers: unknown
+    let operation = ""
+    let details = ""
+    let latest = false
+    // Errors hold few of the many members that may tell something: to go by those it has is faster than to ask for all.
+    if (typeof message === "string" || hasMembers(facts)) {
+      for (const key in facts) {
+        switch (key) {
+          case "code":
+            if (typeof facts.code === "number") codeNumber = facts.code
+            else code = text(facts.code)
+            break
+          case "status":
+            number = statusOf(facts.status) || number
+            add(found, facts.status)
+            break
+          case "response":
+            response = facts.response
+            break
+          case "type":
+          case "errno":
+          case "sqlState":
+          case "sqlstate":
+          case "errorCode":
+          case "error_code":
+          case "codeName":
+          case "lc_error_code":
+          case "Code":
+          case "__type":
+            add(found, facts[key])
+            break
+          case "reason": {
+            const { reason } = facts
+            if (isObject(reason)) below.add(reason)
+            else add(found, reason)
+            break
+          }
+          case "sourceError":
+          case "originalError":
+          case "original":
+          case "parent":
+          case "driverError":
+          case "previous":
+          case "inner":
+          case "innerError":
+            if (isObject(facts[key])) below.add(facts[key])
+            break
+          case "lastError":
+            if (isObject(facts.lastError)) {
+              below.add(facts.lastError)
+              latest = true
+            }
+            break
+          case "error":
+            if (isError(facts.error)) below.add(facts.error)
+            else readBody(facts.error, found, 0)
+            break
+          case "data":
+          case "body":
+          case "responseBody":
+            readBody(facts[key], found, 0)
+            break
+          // A validator's issues are no errors below it.
+          case "issues":
+            latest = true
+            break
+          // Effect's Cause.
+          case "reasons":
+            readCause(facts.reasons, below)
+            break
+          case "extensions":
+            if (isObject(facts.extensions)) add(found, facts.extensions.code)
+            break
+          case "statusCode":
+          case "httpStatus":
+          case "httpStatusCode":
+          case "status_code":
+          case "http_status":
+            number ||= statusOf(facts[key])
+            break
+          case "$metadata":
+            if (isObject(facts.$metadata)) number ||= statusOf(facts.$metadata.httpStatusCode)
+            break
+          case "$response":
+          case "output":
+          case "meta": {
+            const member = facts[key]
+            if (isObject(member)) {
+              number ||= statusOf(member.statusCode)
+              headers ??= member.headers
+              add(found, member.code)
+              if (member.body !== undefined) readBody(member.body, found, 0)
+            }
+            break
+          }
+          case "headers":
+          case "responseHeaders":
+            headers ??= facts[key]
+            break
+          case "operation":
+          case "syscall":
+            operation ||= text(facts[key])
+            break
+          case "details":
+            details = text(facts.details)
+            break
+        }
+      }
     }
+    // got hides it.
+    if (code === "ERR_NON_2XX_3XX_RESPONSE") response ??= facts.response
+    if (isObject(response)) {
+      number ||= statusOf(response.status) || statusOf(response.statusCode)
+      headers ??= response.headers
+      readBody(response.data ?? response.body, found, 0)
+    }
+    // A response that was thrown has its headers on its prototype.
+    if (number !== 0 && headers === undefined) headers = facts.headers
+    if (errors !== undefined && !latest) readList(errors, below)
+    this.code = code
+    this.number = codeNumber
+    this.status = number
+    this.headers = headers
+    this.operation = operation
+    this.details = details
     this.codes = found.codes ?? none
     this.body = found.body
     this.hint = found.hint
-    this.message = bounded(text(facts.message))
-    this.lower = undefined
   }
 
   /** The message and the body's messages in lower case. */
   get text(): string {
     return this.lower ??= (this.body === "" ? this.message : `${this.message}\n${this.body}`).toLowerCase()
   }
+
+  /** The constructor's name. */
+  get className(): string {
+    return this.made ??= classOf(this.value)
+  }
 }
 
-const none: ReadonlyArray<string> = []
+/** Thrown arrays, buffers and boxed strings have as many members as they have items, and none that tells anything. */
+const hasMembers = (facts: Loose): boolean =>
+  !Array.isArray(facts) && !ArrayBuffer.isView(facts) && typeof facts.charCodeAt !== "function"
+
+const classOf = (value: unknown): string => {
+  if (!isObject(value)) return ""
+  // The value may be hostile.
+  try {
+    return typeof value.constructor === "function" ? text(value.constructor.name) : ""
+  } catch {
+    return ""
+  }
+}
+
+const isError = (value: unknown): boolean =>
+  isObject(value) && (value instanceof Error || typeof value.stack === "string")
 
 interface Found {
   codes: Array<string> | undefined
@@ -95,107 +232,117 @@ interface Found {
   hint: unknown
 }
 
-const otherStatus = (facts: Loose): number => {
-  const { $metadata, $response, meta, output, httpStatus, httpStatusCode, status_code, http_status } = facts
-  return (isObject($metadata) ? statusOf($metadata.httpStatusCode) : 0) ||
-    (isObject($response) ? statusOf($response.statusCode) : 0) ||
-    (isObject(output) ? statusOf(output.statusCode) : 0) ||
-    (isObject(meta) ? statusOf(meta.statusCode) : 0) ||
-    statusOf(httpStatus) || statusOf(httpStatusCode) || statusOf(status_code) || statusOf(http_status)
-}
-
 const add = (found: Found, code: unknown): void => {
-  if (typeof code === "string" && code !== "" && code.length <= 128) {
-    if (found.codes === undefined) found.codes = [code]
-    else found.codes.push(code)
-  }
+  if (typeof code !== "string" || code === "" || code.length > 128) return
+  if (found.codes === undefined) found.codes = [code]
+  else found.codes.push(code)
 }
 
-const collect = (facts: Loose, found: Found): void => {
-  add(found, facts.type)
-  add(found, facts.status)
-  add(found, facts.reason)
-  add(found, facts.sqlState)
-  add(found, facts.errorCode)
-  add(found, facts.error_code)
-  add(found, facts.codeName)
-  add(found, facts.lc_error_code)
-  add(found, facts.Code)
-  add(found, facts.__type)
-  const { error, meta, extensions, data, body, responseBody } = facts
-  if (isObject(meta)) add(found, meta.code)
-  if (isObject(extensions)) add(found, extensions.code)
-  if (error !== undefined && !isError(error)) collectBody(error, found, 0)
-  if (data !== undefined) collectBody(data, found, 0)
-  if (body !== undefined) collectBody(body, found, 0)
-  if (responseBody !== undefined) collectBody(responseBody, found, 0)
-}
-
-const collectBody = (body: unknown, found: Found, depth: number): void => {
+const readBody = (body: unknown, found: Found, depth: number): void => {
   if (typeof body === "string") {
-    found.body += `${bounded(body)}\n`
+    if (found.body.length < limits.head) found.body += `${bounded(body)}\n`
     return
   }
   if (!isObject(body) || depth > 3) return
-  add(found, body.code)
-  add(found, body.type)
-  add(found, body.status)
-  add(found, body.reason)
+  const { code, details, error, innererror, message, reason, retryAfter, retryDelay, retry_after, status, type } = body
+  add(found, code)
+  add(found, type)
+  add(found, status)
+  add(found, reason)
   add(found, body.__type)
-  if (body.retryDelay !== undefined || body.retry_after !== undefined || body.retryAfter !== undefined) {
-    found.hint ??= body
-  }
-  if (typeof body.message === "string") found.body += `${bounded(body.message)}\n`
-  if (isObject(body.error) || typeof body.error === "string") collectBody(body.error, found, depth + 1)
-  if (isObject(body.innererror)) collectBody(body.innererror, found, depth + 1)
-  const { details } = body
+  if (retryDelay !== undefined || retry_after !== undefined || retryAfter !== undefined) found.hint ??= body
+  if (typeof message === "string" && found.body.length < limits.head) found.body += `${bounded(message)}\n`
+  if (error !== undefined) readBody(error, found, depth + 1)
+  if (innererror !== undefined) readBody(innererror, found, depth + 1)
   if (Array.isArray(details)) {
-    for (let i = 0; i < details.length && i < limits.members; i++) collectBody(details[i], found, depth + 1)
+    for (let i = 0; i < details.length && i < limits.members; i++) readBody(details[i], found, depth + 1)
   }
 }
 
-const isError = (value: unknown): boolean =>
-  isObject(value) && (value instanceof Error || typeof value.stack === "string")
+const readList = (errors: unknown, below: Below): void => {
+  if (!Array.isArray(errors)) return
+  for (let i = 0; i < errors.length && i < limits.members; i++) below.add(errors[i])
+}
+
+const readCause = (reasons: unknown, below: Below): void => {
+  if (!Array.isArray(reasons)) return
+  for (let i = 0; i < reasons.length && i < limits.members; i++) {
+    const reason: unknown = reasons[i]
+    if (isObject(reason)) below.add(reason.error ?? reason.defect)
+  }
+}
+
+/** The errors right below one. Most have at most one. */
+class Below {
+  first: Loose | undefined = undefined
+  others: Array<Loose> | undefined = undefined
+
+  add(error: unknown): void {
+    if (!isObject(error) || error === this.first) return
+    if (this.first === undefined) this.first = error
+    else if (this.others === undefined) this.others = [error]
+    else if (!this.others.includes(error)) this.others.push(error)
+  }
+}
 
 /** The value's errors from the outermost to the deepest; where one has several below it, those are branches. */
 export interface Chain {
   readonly links: Array<Evidence>
-  readonly branches: Array<Chain>
+  readonly branches: ReadonlyArray<Chain>
 }
+
+const unbranched: ReadonlyArray<Chain> = []
 
 interface Walk {
   /** How many more errors may be read. */
   left: number
-  seen: Set<unknown> | undefined
+  readonly seen: Array<unknown>
+  /** Instead of `seen`, once there are many. */
+  many: Set<unknown> | undefined
 }
 
-export const gather = (failure: unknown): Chain => chain(failure, { left: limits.errors, seen: undefined }, 0)
-
-const chain = (failure: unknown, walk: Walk, lists: number): Chain => {
-  const links: Array<Evidence> = []
-  const branches: Array<Chain> = []
-  let next: unknown = failure
-  for (; walk.left > 0; walk.left--) {
-    if (!isObject(next)) {
-      if (links.length === 0) links.push(primitive(next))
-      break
-    }
-    if (walk.seen !== undefined) {
-      if (walk.seen.has(next)) break
-      walk.seen.add(next)
-    }
-    const below: Array<unknown> = []
-    links.push(read(next, below))
-    if (below.length === 0) break
-    walk.seen ??= new Set([next])
-    if (below.length === 1) {
-      next = below[0]
-      continue
-    }
-    if (lists < limits.lists) { for (const member of below) branches.push(chain(member, walk, lists + 1)) }
-    break
+/** Whether the error was met before; if not, it is noted. */
+const met = (walk: Walk, error: unknown): boolean => {
+  if (walk.many === undefined) {
+    if (walk.seen.includes(error)) return true
+    walk.seen.push(error)
+    if (walk.seen.length > 16) walk.many = new Set(walk.seen)
+    return false
   }
-  return { links, branches }
+  if (walk.many.has(error)) return true
+  walk.many.add(error)
+  return false
+}
+
+export const gather = (failure: unknown): Chain => {
+  if (!isObject(failure)) return { links: [primitive(failure)], branches: unbranched }
+  const below = new Below()
+  const evidence = read(failure, below)
+  if (below.first === undefined) return { links: [evidence], branches: unbranched }
+  const walk: Walk = { left: limits.errors, seen: [failure], many: undefined }
+  return descend([evidence], below, walk, 0)
+}
+
+const descend = (links: Array<Evidence>, from: Below, walk: Walk, lists: number): Chain => {
+  let below = from
+  while (below.first !== undefined) {
+    if (below.others !== undefined) {
+      if (lists >= limits.lists) break
+      return { links, branches: [below.first, ...below.others].map((error) => branch(error, walk, lists + 1)) }
+    }
+    if (walk.left <= 0 || met(walk, below.first)) break
+    walk.left--
+    const error = below.first
+    below = new Below()
+    links.push(read(error, below))
+  }
+  return { links, branches: unbranched }
+}
+
+const branch = (error: Loose, walk: Walk, lists: number): Chain => {
+  const below = new Below()
+  below.add(error)
+  return descend([], below, walk, lists)
 }
 
 const primitive = (value: unknown): Evidence =>
@@ -206,111 +353,54 @@ const primitive = (value: unknown): Evidence =>
           typeof value === "symbol"
       ? String(value)
       : ""
-  })
+  }, new Below())
 
-const read = (value: Loose, below: Array<unknown>): Evidence => {
+const read = (value: Loose, below: Below): Evidence => {
   // A hostile getter may throw; Effect's way to say so would cost more than all the rest of the work.
   try {
-    const evidence = new Evidence(value, value)
-    children(value, below)
-    return evidence
+    return new Evidence(value, value, below)
   } catch {
-    const facts = snapshot(value, 0)
-    below.length = 0
-    children(facts, below)
-    return new Evidence(value, facts)
+    below.first = undefined
+    below.others = undefined
+    return new Evidence(value, snapshot(value, 0), below)
   }
 }
 
-const nested = [
-  "cause",
-  "sourceError",
-  "lastError",
-  "originalError",
-  "original",
-  "parent",
-  "driverError",
-  "previous",
-  "inner",
-  "innerError"
-] as const
+const keys = `_tag cause code errors message name response status type errno sqlState reason sourceError originalError
+  original parent driverError lastError error data body responseBody statusCode headers operation syscall details
+  $metadata stack`.split(/\s+/)
 
-const children = (facts: Loose, below: Array<unknown>): void => {
-  for (const key of nested) push(below, facts[key])
-  if (typeof facts.reason === "object") push(below, facts.reason)
-  if (facts.error !== undefined && isError(facts.error)) push(below, facts.error)
-  const { errors, reasons } = facts
-  // Effect's Cause.
-  if (Array.isArray(reasons)) {
-    for (let i = 0; i < reasons.length && i < limits.members; i++) {
-      const reason: unknown = reasons[i]
-      if (isObject(reason)) push(below, reason.error ?? reason.defect)
-    }
-  }
-  // A validator's issues are no errors below it.
-  if (Array.isArray(errors) && facts.lastError === undefined && facts.issues === undefined) {
-    for (let i = 0; i < errors.length && i < limits.members; i++) push(below, errors[i])
-  }
-}
-
-const push = (below: Array<unknown>, child: unknown): void => {
-  if (isObject(child) && !below.includes(child)) below.push(child)
-}
-
-const keys = [
-  ...nested,
-  "name",
-  "constructor",
-  "_tag",
-  "message",
-  "code",
-  "status",
-  "statusCode",
-  "response",
-  "operation",
-  "syscall",
-  "headers",
-  "responseHeaders",
-  "type",
-  "reason",
-  "sqlState",
-  "errorCode",
-  "error_code",
-  "codeName",
-  "lc_error_code",
-  "Code",
-  "__type",
-  "error",
-  "meta",
-  "extensions",
-  "data",
-  "body",
-  "responseBody",
-  "$metadata",
-  "$response",
-  "output",
-  "httpStatus",
-  "httpStatusCode",
-  "status_code",
-  "http_status",
-  "errors",
-  "reasons",
-  "details"
-]
-
-/** What can be read of an object some of whose getters throw. Objects that hold facts of their own are copied too. */
+/** What can be read of an object some of whose getters throw; of its members too, as deep as evidence is read there. */
 const snapshot = (value: Loose, depth: number): Loose => {
   const copy: { [key: string]: unknown } = {}
   for (const key of keys) {
     try {
       const member = value[key]
-      copy[key] =
-        depth < 2 && isObject(member) && (key === "response" || key === "error" || key === "body" || key === "data")
-          ? snapshot(member, depth + 1)
-          : member
+      if (member === undefined) continue
+      const own = key === "response" || key === "error" || key === "body" || key === "data" || key === "$metadata"
+      copy[key] = own && depth < 3 && isObject(member) && !isError(member)
+        ? snapshot(member, depth + 1)
+        : key === "errors" || key === "details" || key === "reasons"
+        ? list(member)
+        : member
     } catch {
       // What cannot be read shows nothing.
     }
   }
   return copy
+}
+
+/** The members of a list that can be read. */
+const list = (value: unknown): unknown => {
+  if (!Array.isArray(value)) return value
+  const members: Array<unknown> = []
+  for (let i = 0; i < value.length && i < limits.members; i++) {
+    try {
+      const member: unknown = value[i]
+      members.push(isObject(member) && !isError(member) ? snapshot(member, 3) : member)
+    } catch {
+      // What cannot be read shows nothing.
+    }
+  }
+  return members
 }
