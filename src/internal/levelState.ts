@@ -80,14 +80,15 @@ export const checked = (
     const counts = now - state.lastBad >= spacingMillis
     const bad = counts ? state.bad + 1 : state.bad
     const lastBad = counts ? now : state.lastBad
-    if (bad < badChecks) return { ...state, bad, lastBad, goodSince: undefined }
-    // The check that moved it is the first against the next level.
-    return { ...moved(state, levelOf(rank + 1), now, { at: now, reason, by: "Check" }), bad: 1, lastBad }
+    if (!counts || bad < badChecks) return { ...state, bad, lastBad, goodSince: undefined }
+    const next = moved(state, levelOf(rank + 1), now, { at: now, reason, by: "Check" })
+    // Where it calls for worse still, the check that moved the level is the first against the next.
+    return wanted > rank + 1 ? { ...next, bad: 1, lastBad } : next
   }
   const goodSince = wanted < rank ? state.goodSince ?? now : undefined
   const good: LevelState = { ...state, bad: 0, lastBad: -Infinity, goodSince }
   return goodSince !== undefined && now - Math.max(goodSince, state.since) >= dwellMillis
-    ? { ...moved(good, levelOf(rank - 1), now), goodSince: now }
+    ? { ...moved(good, levelOf(rank - 1), now), goodSince: wanted < rank - 1 ? now : undefined }
     : good
 }
 
