@@ -3,6 +3,7 @@
  * read from JSON, so that another process can switch it.
  */
 import { Schema } from "effect"
+import { makeRules } from "./rules.ts"
 
 /** Answers with this status. `applied`: the request took effect all the same. Defaults to `false`. */
 const Status = Schema.TaggedStruct("Status", {
@@ -136,55 +137,25 @@ export const takesEffect = (fault: Fault): boolean => {
 
 /** A board without rules. The same seed draws the same chances. */
 export const makeBoard = (seed = 1): Board => {
-  const entries = new Map<string, { readonly rule: Rule; left: number; passing: number }>()
-  let nextId = 1
-  let state = seed >>> 0
-  // mulberry32: a board must give the same chances in any process, whatever random service it runs under
-  const random = (): number => {
-    state = (state + 0x6d2b79f5) >>> 0
-    let t = Math.imul(state ^ (state >>> 15), state | 1)
-    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-  }
-  /** Counts the rule down; false when it lets this request pass. */
-  const strikes = (id: string, entry: { readonly rule: Rule; left: number; passing: number }): boolean => {
-    if (entry.passing > 0) {
-      entry.passing--
-      return false
-    }
-    if (entry.rule.probability !== undefined && random() >= entry.rule.probability) return false
-    if (--entry.left <= 0) entries.delete(id)
-    return true
-  }
+  const rules = makeRules<Rule>(seed)
   return {
-    add: (rule) => {
-      const id = `fault-${nextId++}`
-      entries.set(id, { rule, left: rule.times ?? Infinity, passing: rule.after ?? 0 })
-      return id
-    },
-    clear: (id) => id === undefined ? entries.clear() : void entries.delete(id),
+    add: rules.add,
+    clear: rules.clear,
     rules: () =>
-      Array.from(entries, ([id, { left, rule }]) => ({ ...rule, ...(left < Infinity ? { times: left } : {}), id })),
-    hit: (route) => {
-      const hits: Array<Fault> = []
-      for (const [id, entry] of Array.from(entries)) {
-        const { fault, route: only } = entry.rule
-        if (fault._tag === "ProcessingFailed" || (only !== undefined && only !== route)) continue
-        if (!strikes(id, entry)) continue
-        hits.push(fault)
-        if (fault._tag !== "Latency") break
-      }
-      return hits
-    },
+      rules.all().map(({ id, left, rule }) => Object.assign({}, rule, left < Infinity ? { times: left } : {}, { id })),
+    hit: (route) =>
+      rules.take(
+        ({ fault, route: only }) => fault._tag !== "ProcessingFailed" && (only === undefined || only === route),
+        ({ fault }) => fault._tag !== "Latency"
+      ).map(({ fault }) => fault),
     processing: (name, text) => {
-      for (const [id, entry] of Array.from(entries)) {
-        const { fault } = entry.rule
-        if (fault._tag !== "ProcessingFailed") continue
-        const { containing } = fault
-        if (containing !== undefined && !name.includes(containing) && !text.includes(containing)) continue
-        if (strikes(id, entry)) return fault.code
-      }
-      return undefined
+      const [hit] = rules.take(
+        ({ fault }) =>
+          fault._tag === "ProcessingFailed" &&
+          (fault.containing === undefined || name.includes(fault.containing) || text.includes(fault.containing)),
+        () => true
+      )
+      return hit?.fault._tag === "ProcessingFailed" ? hit.fault.code : undefined
     }
   }
 }

@@ -29,7 +29,7 @@ const documents = [
 for (const version of [6, 7] as const) {
   it.live(`openai ${version}: a file goes up, is attached, found, listed, changed and deleted`, () =>
     Effect.gen(function*() {
-      const emulator = yield* OpenAiEmulator.make({ processing: "30 millis" })
+      const emulator = yield* OpenAiEmulator.make({ processing: "400 millis" })
       const client = clientOf(emulator, undefined, version)
       const store = yield* Effect.promise(() => client.vectorStores.create({ name: "mine", metadata: { a: "b" } }))
       const file = yield* Effect.promise(() =>
@@ -42,7 +42,7 @@ for (const version of [6, 7] as const) {
       assert.strictEqual(attached.status, "in_progress")
       const early = yield* Effect.promise(() => client.vectorStores.search(store.id, { query: "kinases" }))
       assert.deepStrictEqual(early.data, [])
-      yield* Effect.sleep("50 millis")
+      yield* Effect.sleep("450 millis")
       const ready = yield* Effect.promise(() =>
         client.vectorStores.files.retrieve(file.id, { vector_store_id: store.id })
       )

@@ -1,0 +1,466 @@
+/**
+ * A proxy on loopback between a client and a PostgreSQL server that knows enough of the wire protocol to misbehave as
+ * servers, poolers and networks do: refuse, delay, stall, reset, close, answer with any SQLSTATE, limit connections.
+ *
+ * **When to use**
+ *
+ * To test what a program does when its database fails, with the program's own driver and a real database behind. It
+ * works in real time: use it in `it.live`, not under the test clock. It speaks no TLS.
+ *
+ * **Details**
+ *
+ * What a client sends up to a Sync, or a simple query, is one query here: it is passed on whole, or what a fault says
+ * happens in its place.
+ */
+import { Context, Effect, FiberSet, Layer, Queue, Schema, type Scope, Semaphore } from "effect"
+import { connect, createServer, type Server, type Socket } from "node:net"
+import type { Duplex } from "node:stream"
+import { makeRules } from "./rules.ts"
+
+/** The port could not be opened. `code` is Node's, such as `EADDRINUSE`. */
+export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFailed", {
+  port: Schema.Int,
+  code: Schema.String
+}) {
+  override get message(): string {
+    return `The proxy could not listen on port ${this.port}: ${this.code}`
+  }
+}
+
+/** An error as a server tells it. */
+const Told = { code: Schema.String, message: Schema.String }
+
+export const Fault = Schema.Union([
+  /** At connect: an error in place of the greeting, as `53300` or Neon's `XX000`. */
+  Schema.TaggedStruct("RefuseConnection", Told),
+  /** At connect: the connection is broken without a word. */
+  Schema.TaggedStruct("ResetConnection", {}),
+  /** At connect: nothing for this long, then as usual; a database that is woken up. */
+  Schema.TaggedStruct("DelayConnection", { millis: Schema.Finite }),
+  /** At connect: never an answer. */
+  Schema.TaggedStruct("StallConnection", {}),
+  /** A query is answered with this error in place of being passed on. The connection stays. */
+  Schema.TaggedStruct("FailQuery", Told),
+  /** A query is passed on after this long. */
+  Schema.TaggedStruct("DelayQuery", { millis: Schema.Finite }),
+  /** A query is never passed on and never answered. */
+  Schema.TaggedStruct("StallQuery", {}),
+  /** The connection breaks: before the query is passed on, or when the server has done it and answers. */
+  Schema.TaggedStruct("ResetQuery", { at: Schema.Literals(["query", "answer"]) }),
+  /** The server ends the session in place of the query, as with `57P01`. */
+  Schema.TaggedStruct("Terminate", Told)
+])
+export type Fault = typeof Fault.Type
+
+export interface FaultOptions {
+  /** For faults of queries: only those whose text contains this. */
+  readonly containing?: string | undefined
+  /** How many it hits before it is gone. Defaults to all until it is cleared. */
+  readonly times?: number | undefined
+  /** How many pass first. Defaults to 0. */
+  readonly after?: number | undefined
+  /** The share it hits, 0 to 1, drawn from a seeded generator. Defaults to 1. */
+  readonly probability?: number | undefined
+}
+
+/** What Neon's proxy says at connect, always as `XX000`. */
+export const neon = {
+  computeUnreachable: "Couldn't connect to compute node",
+  tooManyAttempts: "Too many database connection attempts are currently ongoing",
+  controlPlane: "Control plane request failed",
+  endpointMissing:
+    "The requested endpoint could not be found, or you don't have access to it: endpoint cannot be found",
+  endpointIdMissing:
+    "Endpoint ID is not specified. Either please upgrade the postgres client library (libpq) for SNI support",
+  endpointDisabled: "The endpoint is disabled. Enable it using Neon API and retry",
+  quota: "Your account or project has exceeded the compute time quota. Upgrade your plan to increase limits.",
+  password: "password authentication failed for user 'neondb_owner'",
+  notAllowed: "This IP address is not allowed to connect to this endpoint"
+} as const
+
+/** A refusal at connect in Neon's words. */
+export const refusedByNeon = (text: keyof typeof neon): Fault => ({
+  _tag: "RefuseConnection",
+  code: "XX000",
+  message: neon[text]
+})
+
+export interface Options {
+  /** The real server: its address, or a way to open a stream to it. */
+  readonly upstream: { readonly host: string; readonly port: number } | (() => Duplex)
+  /** Defaults to a free one. */
+  readonly port?: number | undefined
+  /** More connections at once are refused with `53300`. Defaults to no limit. */
+  readonly maxConnections?: number | undefined
+  /** Seeds the chances of faults by probability. Defaults to 1. */
+  readonly seed?: number | undefined
+}
+
+export interface Proxy {
+  readonly host: string
+  readonly port: number
+  /** Switches a fault on, and tells its id. */
+  readonly fault: (fault: Fault, options?: FaultOptions) => Effect.Effect<string>
+  /** Switches one fault off, or all of them. */
+  readonly clear: (id?: string) => Effect.Effect<void>
+  /** A fault for as long as the effect runs. */
+  readonly during: (fault: Fault, options?: FaultOptions) => <A, E, R>(
+    self: Effect.Effect<A, E, R>
+  ) => Effect.Effect<A, E, R>
+  /** Closes the sessions that wait for their client, with `57P05` or without a word; tells how many. */
+  readonly closeIdle: (how?: "told" | "silent") => Effect.Effect<number>
+  /** From now on at most so many at once. `Infinity` is no limit. */
+  readonly limit: (connections: number) => Effect.Effect<void>
+  /** Open connections of clients. */
+  readonly connections: Effect.Effect<number>
+  /** Queries and connections that clients asked for, faulty ones included. */
+  readonly counts: Effect.Effect<{ readonly connections: number; readonly queries: number }>
+  /** Closes the port and breaks every connection: connecting is refused. */
+  readonly stop: Effect.Effect<void>
+  /** Listens again on the same port. */
+  readonly start: Effect.Effect<void, ListenFailed>
+}
+
+interface Rule extends FaultOptions {
+  readonly fault: Fault
+}
+
+const ofConnections: ReadonlySet<Fault["_tag"]> = new Set<Fault["_tag"]>([
+  "RefuseConnection",
+  "ResetConnection",
+  "DelayConnection",
+  "StallConnection"
+])
+
+const sslRequest = 80_877_103
+const gssRequest = 80_877_104
+const cancelRequest = 80_877_102
+
+/** What a client sends as one. */
+interface Batch {
+  readonly bytes: Buffer
+  /** The text of its queries, those prepared before included. */
+  readonly sql: string
+  /** Whether the server answers it with ReadyForQuery. */
+  readonly answered: boolean
+}
+
+interface Session {
+  readonly client: Socket
+  upstream: Duplex | undefined
+  /** `I` idle, `T` in a transaction, `E` in a failed one; `undefined` before the first. */
+  status: string | undefined
+  /** Queries passed on and not answered yet. */
+  open: number
+  resetOnAnswer: boolean
+}
+
+/** Starts a proxy; it ends, with all its connections, when the scope does. */
+export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scope.Scope> = Effect.fnUntraced(
+  function*(options: Options) {
+    const rules = makeRules<Rule>(options.seed)
+    const fibers = yield* FiberSet.make<void>()
+    const run = yield* FiberSet.runtime(fibers)()
+    const sessions = new Set<Session>()
+    let server: Server | undefined
+    let port = options.port ?? 0
+    let most = options.maxConnections ?? Infinity
+    const counts = { connections: 0, queries: 0 }
+
+    const openUpstream = (): Duplex =>
+      typeof options.upstream === "function"
+        ? options.upstream()
+        : connect(options.upstream.port, options.upstream.host)
+
+    const hits = (applies: (rule: Rule) => boolean, delay: Fault["_tag"]) =>
+      rules.take(applies, ({ fault }) => fault._tag !== delay).map(({ fault }) => fault)
+
+    const close = (session: Session, how: "end" | "reset"): void => {
+      sessions.delete(session)
+      session.upstream?.destroy()
+      if (how === "reset") session.client.resetAndDestroy()
+      else session.client.end(() => session.client.destroySoon())
+    }
+    const say = (session: Session, severity: "ERROR" | "FATAL", code: string, message: string): void => {
+      if (session.client.writable) session.client.write(errorResponse(severity, code, message))
+    }
+    const end = (session: Session, code: string, message: string): void => {
+      say(session, "FATAL", code, message)
+      close(session, "end")
+    }
+
+    /** Connects the session to the server, or does what a fault says. */
+    const greet = Effect.fnUntraced(function*(session: Session, startup: Buffer) {
+      counts.connections++
+      const faults = hits(({ fault }) => ofConnections.has(fault._tag), "DelayConnection")
+      for (const fault of faults) {
+        switch (fault._tag) {
+          case "DelayConnection":
+            yield* Effect.sleep(fault.millis)
+            break
+          case "RefuseConnection":
+            return end(session, fault.code, fault.message)
+          case "ResetConnection":
+            return close(session, "reset")
+          case "StallConnection":
+            return yield* Effect.never
+          case "FailQuery":
+          case "DelayQuery":
+          case "StallQuery":
+          case "ResetQuery":
+          case "Terminate":
+            break
+        }
+      }
+      if (sessions.size > most) return end(session, "53300", "sorry, too many clients already")
+      const upstream = openUpstream()
+      session.upstream = upstream
+      const frames = framesOf((type, body) => {
+        if (type !== "Z") return
+        session.status = body.toString("latin1", 0, 1)
+        session.open = Math.max(0, session.open - 1)
+      })
+      upstream.on("data", (bytes: Buffer) => {
+        if (session.resetOnAnswer) return close(session, "reset")
+        frames(bytes)
+        session.client.write(bytes)
+      })
+      upstream.on("error", () => close(session, "reset"))
+      upstream.on("close", () => close(session, "end"))
+      upstream.write(startup)
+    })
+
+    const answer = Effect.fnUntraced(function*(session: Session, { answered, bytes, sql }: Batch) {
+      if (sql !== "") {
+        counts.queries++
+        const faults = hits(
+          ({ containing, fault }) =>
+            !ofConnections.has(fault._tag) && (containing === undefined || sql.includes(containing)),
+          "DelayQuery"
+        )
+        for (const fault of faults) {
+          switch (fault._tag) {
+            case "DelayQuery":
+              yield* Effect.sleep(fault.millis)
+              break
+            case "FailQuery":
+              say(session, "ERROR", fault.code, fault.message)
+              // A transaction that saw an error is a failed one.
+              session.client.write(readyForQuery(session.status === undefined || session.status === "I" ? "I" : "E"))
+              return
+            case "StallQuery":
+              return yield* Effect.never
+            case "ResetQuery":
+              if (fault.at === "query") return close(session, "reset")
+              session.resetOnAnswer = true
+              break
+            case "Terminate":
+              return end(session, fault.code, fault.message)
+            case "RefuseConnection":
+            case "ResetConnection":
+            case "DelayConnection":
+            case "StallConnection":
+              break
+          }
+        }
+      }
+      if (answered) session.open++
+      session.upstream?.write(bytes)
+    })
+
+    /** Does what the client asks for, one thing after the other, until it goes. */
+    const serve = Effect.fnUntraced(function*(client: Socket) {
+      const session: Session = { client, upstream: undefined, status: undefined, open: 0, resetOnAnswer: false }
+      sessions.add(session)
+      const work = yield* Queue.unbounded<Effect.Effect<void>>()
+      client.on(
+        "data",
+        readerOf({
+          plain: () => client.write("N"),
+          cancel: (bytes) => {
+            const upstream = openUpstream()
+            upstream.on("error", () => {})
+            upstream.end(bytes)
+            close(session, "end")
+          },
+          startup: (bytes) => Queue.offerUnsafe(work, greet(session, bytes)),
+          batch: (batch) => Queue.offerUnsafe(work, answer(session, batch))
+        })
+      )
+      yield* Effect.ensuring(
+        Effect.forever(Effect.flatten(Queue.take(work))),
+        Effect.sync(() => {
+          sessions.delete(session)
+          session.upstream?.destroy()
+          client.destroy()
+        })
+      )
+    })
+
+    const lock = yield* Semaphore.make(1)
+    const stop: Effect.Effect<void> = Semaphore.withPermit(
+      lock,
+      Effect.gen(function*() {
+        const open = server
+        if (open === undefined) return
+        server = undefined
+        yield* Effect.callback<void>((resume) => {
+          open.close(() => resume(Effect.void))
+          for (const session of Array.from(sessions)) close(session, "reset")
+        })
+        yield* FiberSet.clear(fibers)
+      })
+    )
+    const listen = Effect.callback<void, ListenFailed>((resume) => {
+      const opening = createServer((client) => {
+        client.on("error", () => {})
+        const fiber = run(serve(client))
+        client.on("close", () => fiber.interruptUnsafe())
+      })
+      opening.on(
+        "error",
+        (error: NodeJS.ErrnoException) =>
+          resume(Effect.fail(new ListenFailed({ port, code: error.code ?? error.message })))
+      )
+      opening.listen(port, "127.0.0.1", () => {
+        const address = opening.address()
+        if (typeof address === "object" && address !== null) port = address.port
+        server = opening
+        resume(Effect.void)
+      })
+    })
+    const start = Semaphore.withPermit(lock, Effect.suspend(() => server === undefined ? listen : Effect.void))
+    yield* Effect.acquireRelease(start, () => stop)
+
+    const add = (fault: Fault, aim?: FaultOptions): string => rules.add({ fault, ...aim })
+    const proxy: Proxy = {
+      host: "127.0.0.1",
+      port,
+      fault: (fault, aim) => Effect.sync(() => add(fault, aim)),
+      clear: (id) => Effect.sync(() => rules.clear(id)),
+      during: (fault, aim) => (self) =>
+        Effect.acquireUseRelease(
+          Effect.sync(() => add(fault, aim)),
+          () => self,
+          (id) => Effect.sync(() => rules.clear(id))
+        ),
+      closeIdle: (how = "silent") =>
+        Effect.sync(() => {
+          const idle = Array.from(sessions).filter(({ open, status }) => status === "I" && open === 0)
+          for (const session of idle) {
+            if (how === "told") end(session, "57P05", "terminating connection due to idle-session timeout")
+            else close(session, "reset")
+          }
+          return idle.length
+        }),
+      limit: (connections) => Effect.sync(() => void (most = connections)),
+      connections: Effect.sync(() => sessions.size),
+      counts: Effect.sync(() => ({ ...counts })),
+      stop,
+      start
+    }
+    return proxy
+  }
+)
+
+export class PostgresProxy extends Context.Service<PostgresProxy, Proxy>()("holdfast/testing/PostgresProxy") {
+  static readonly layer = (options: Options): Layer.Layer<PostgresProxy, ListenFailed> =>
+    Layer.effect(PostgresProxy, make(options))
+}
+
+/** Calls back for each whole message of a stream; `type` is its letter. */
+const framesOf = (onFrame: (type: string, body: Buffer, frame: Buffer) => void) => {
+  let rest: Buffer = Buffer.alloc(0)
+  return (bytes: Buffer): void => {
+    rest = rest.length === 0 ? bytes : Buffer.concat([rest, bytes])
+    while (rest.length >= 5) {
+      const size = 1 + rest.readUInt32BE(1)
+      if (rest.length < size) return
+      const frame = rest.subarray(0, size)
+      rest = rest.subarray(size)
+      onFrame(String.fromCharCode(frame[0] ?? 0), frame.subarray(5), frame)
+    }
+  }
+}
+
+interface Reading {
+  /** It asked for encryption, which there is none of. */
+  readonly plain: () => void
+  readonly cancel: (bytes: Buffer) => void
+  readonly startup: (bytes: Buffer) => void
+  readonly batch: (batch: Batch) => void
+}
+
+/** Reads what a client sends: its greeting, then batches. */
+const readerOf = (reading: Reading) => {
+  let greeting: Buffer | undefined = Buffer.alloc(0)
+  const prepared = new Map<string, string>()
+  let parts: Array<Buffer> = []
+  let texts: Array<string> = []
+  const flush = (answered: boolean): void => {
+    reading.batch({ bytes: Buffer.concat(parts), sql: texts.join(";\n"), answered })
+    parts = []
+    texts = []
+  }
+  const frames = framesOf((type, body, frame) => {
+    parts.push(frame)
+    switch (type) {
+      case "P": {
+        const [name = "", sql = ""] = body.toString("utf8").split("\0")
+        prepared.set(name, sql)
+        return
+      }
+      case "B": {
+        const [, name = ""] = body.toString("utf8", 0, Math.min(body.length, 1_024)).split("\0")
+        texts.push(prepared.get(name) ?? "")
+        return
+      }
+      case "Q":
+        texts.push(body.toString("utf8").split("\0")[0] ?? "")
+        return flush(true)
+      case "S":
+        return flush(true)
+      case "D":
+      case "E":
+      case "C":
+        return
+      // Passwords, copied data, flushes, the end: passed on as they come.
+      default:
+        return flush(false)
+    }
+  })
+  return (bytes: Buffer): void => {
+    if (greeting === undefined) return frames(bytes)
+    greeting = Buffer.concat([greeting, bytes])
+    while (greeting !== undefined && greeting.length >= 8) {
+      const size = greeting.readUInt32BE(0)
+      if (greeting.length < size) return
+      const first: Buffer = greeting.subarray(0, size)
+      const rest: Buffer = greeting.subarray(size)
+      const code = first.readUInt32BE(4)
+      if (code === sslRequest || code === gssRequest) {
+        reading.plain()
+        greeting = rest
+      } else if (code === cancelRequest) {
+        reading.cancel(first)
+        greeting = rest
+      } else {
+        reading.startup(first)
+        greeting = undefined
+        if (rest.length > 0) frames(rest)
+      }
+    }
+  }
+}
+
+const message = (type: string, body: Buffer): Buffer => {
+  const head = Buffer.alloc(5)
+  head.write(type, 0, "latin1")
+  head.writeUInt32BE(body.length + 4, 1)
+  return Buffer.concat([head, body])
+}
+
+const errorResponse = (severity: string, code: string, text: string): Buffer =>
+  message("E", Buffer.from(`S${severity}\0V${severity}\0C${code}\0M${text}\0\0`, "utf8"))
+
+const readyForQuery = (status: "I" | "T" | "E"): Buffer => message("Z", Buffer.from(status, "latin1"))

@@ -1,0 +1,211 @@
+import { PgClient } from "@effect/sql-pg"
+import { afterAll, assert, beforeAll, it } from "@effect/vitest"
+import { Duration, Effect, Exit, Fiber, Layer, Redacted, Result, Schedule, Scope } from "effect"
+import { SqlClient } from "effect/sql/SqlClient"
+import * as Classifier from "../../src/Classifier.ts"
+import { PostgresProxy } from "../../src/testing/index.ts"
+import * as Postgres from "./postgresServer.ts"
+
+// One server for all tests of the file: a start takes most of a second.
+const scope = Scope.makeUnsafe()
+let server: { readonly host: string; readonly port: number } | undefined
+beforeAll(async () => {
+  if (Postgres.missing === undefined) server = await Effect.runPromise(Scope.provide(Postgres.start, scope))
+})
+afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+
+const setUp = Effect.fnUntraced(function*(
+  options?: Partial<PostgresProxy.Options>,
+  pool?: { readonly maxConnections?: number; readonly connectTimeout?: Duration.Input }
+) {
+  const proxy = yield* PostgresProxy.make({ upstream: server!, ...options })
+  const client = Effect.map(
+    Layer.build(PgClient.layer({
+      host: proxy.host,
+      port: proxy.port,
+      username: "holdfast",
+      password: Redacted.make("none"),
+      database: "postgres",
+      maxConnections: 1,
+      connectTimeout: "2 seconds",
+      ...pool
+    })),
+    (context) => Effect.provideContext(SqlClient, context)
+  ).pipe(Effect.flatten)
+  return { proxy, client }
+})
+
+/** A query's failure as the classifier has it. */
+const classified = <A, E>(self: Effect.Effect<A, E>) =>
+  Effect.map(Effect.flip(self), (error) => Classifier.classify(error, { provider: "neon", operation: "query" }))
+
+const live = (name: string, test: () => Effect.Effect<void, unknown, Scope.Scope>) =>
+  it.live(name, (context) => {
+    context.skip(Postgres.missing !== undefined, Postgres.missing)
+    return test()
+  })
+
+live("passes queries on, prepared ones, transactions and large answers too", () =>
+  Effect.gen(function*() {
+    const { client, proxy } = yield* setUp()
+    const sql = yield* client
+    assert.deepStrictEqual(yield* sql`SELECT 1::int AS one`, [{ one: 1 }])
+    yield* sql`DROP TABLE IF EXISTS t`
+    yield* sql`CREATE TABLE t (id int PRIMARY KEY, body text)`
+    yield* sql.withTransaction(Effect.gen(function*() {
+      for (let i = 0; i < 20; i++) yield* sql`INSERT INTO t ${sql.insert({ id: i, body: "x".repeat(100_000) })}`
+    }))
+    const rows = yield* sql<{ body: string }>`SELECT body FROM t`
+    assert.strictEqual(rows.reduce((sum, { body }) => sum + body.length, 0), 2_000_000)
+    assert.isAtLeast((yield* proxy.counts).queries, 23)
+    assert.strictEqual(yield* proxy.connections, 1)
+  }))
+
+live("answers a query with any SQLSTATE, and the connection stays", () =>
+  Effect.gen(function*() {
+    const { client, proxy } = yield* setUp()
+    const sql = yield* client
+    yield* sql`SELECT 0`
+    const expected = [
+      ["40001", "TemporaryFailureError"],
+      ["55P03", "TemporaryFailureError"],
+      ["53300", "ServiceUnavailableError"],
+      ["57P03", "ServiceUnavailableError"],
+      ["23505", "ValidationError"],
+      ["42P01", "ConfigurationError"],
+      ["42501", "AuthorizationError"],
+      ["53100", "CriticalError"]
+    ] as const
+    for (const [code, tag] of expected) {
+      yield* proxy.fault({ _tag: "FailQuery", code, message: "injected" }, { containing: "SELECT 1", times: 1 })
+      assert.deepStrictEqual(yield* sql`SELECT 2::int AS two`, [{ two: 2 }])
+      const { code: seen, tag: found } = yield* classified(sql`SELECT 1`)
+      assert.deepStrictEqual([seen, found], [code, tag])
+    }
+    assert.deepStrictEqual(yield* sql`SELECT 3::int AS three`, [{ three: 3 }])
+    assert.strictEqual((yield* proxy.counts).connections, 1)
+  }))
+
+live("a failed query fails its transaction, and the next one is well", () =>
+  Effect.gen(function*() {
+    const { client, proxy } = yield* setUp()
+    const sql = yield* client
+    yield* sql`DROP TABLE IF EXISTS t`
+    yield* sql`CREATE TABLE t (id int)`
+    yield* proxy.fault({ _tag: "FailQuery", code: "40P01", message: "deadlock detected" }, {
+      containing: "INSERT",
+      after: 1,
+      times: 1
+    })
+    const twice = sql.withTransaction(Effect.andThen(sql`INSERT INTO t VALUES (1)`, sql`INSERT INTO t VALUES (2)`))
+    assert.strictEqual((yield* classified(twice)).code, "40P01")
+    assert.deepStrictEqual(yield* sql`SELECT count(*)::int AS n FROM t`, [{ n: 0 }])
+    yield* twice
+    assert.deepStrictEqual(yield* sql`SELECT count(*)::int AS n FROM t`, [{ n: 2 }])
+  }))
+
+live("refuses connections as Neon does, and the classifier tells why", () =>
+  Effect.gen(function*() {
+    const { client, proxy } = yield* setUp()
+    const expected = {
+      computeUnreachable: "ServiceUnavailableError",
+      tooManyAttempts: "ServiceUnavailableError",
+      endpointDisabled: "ConfigurationError",
+      quota: "ConfigurationError",
+      password: "AuthenticationError",
+      notAllowed: "AuthorizationError"
+    } as const
+    for (const text of Object.keys(expected) as Array<keyof typeof expected>) {
+      const id = yield* proxy.fault(PostgresProxy.refusedByNeon(text))
+      const error = yield* Effect.flip(Effect.scoped(Effect.flatMap(client, (sql) => sql`SELECT 1`)))
+      const { tag } = Classifier.classify(error, { provider: "neon", operation: "connect", phase: "connect" })
+      assert.strictEqual(tag, expected[text], text)
+      yield* proxy.clear(id)
+    }
+    assert.deepStrictEqual(yield* (yield* client)`SELECT 1::int AS one`, [{ one: 1 }])
+  }))
+
+live("resets a query before it is done, or after", () =>
+  Effect.gen(function*() {
+    const { client, proxy } = yield* setUp()
+    const sql = yield* client
+    yield* sql`DROP TABLE IF EXISTS t`
+    yield* sql`CREATE TABLE t (id int)`
+    for (const at of ["query", "answer"] as const) {
+      yield* proxy.fault({ _tag: "ResetQuery", at }, { containing: "INSERT", times: 1 })
+      assert.strictEqual((yield* classified(sql`INSERT INTO t VALUES (1)`)).tag, "NetworkError")
+      assert.deepStrictEqual(yield* sql`SELECT count(*)::int AS n FROM t`, [{ n: at === "query" ? 0 : 1 }])
+    }
+  }))
+
+live("a session that is terminated is replaced", () =>
+  Effect.gen(function*() {
+    const { client, proxy } = yield* setUp()
+    const sql = yield* client
+    yield* sql`SELECT 1`
+    const terminate = {
+      _tag: "Terminate",
+      code: "57P01",
+      message: "terminating connection due to administrator command"
+    } as const
+    yield* proxy.fault(terminate, { times: 1 })
+    const { tag } = yield* classified(sql`SELECT 1`)
+    assert.include(["NetworkError", "ServiceUnavailableError"], tag)
+    assert.deepStrictEqual(yield* sql`SELECT 1::int AS one`, [{ one: 1 }])
+    for (const how of ["silent", "told"] as const) {
+      assert.strictEqual(yield* proxy.closeIdle(how), 1)
+      yield* Effect.sleep("50 millis")
+      assert.deepStrictEqual(yield* sql`SELECT 1::int AS one`, [{ one: 1 }])
+    }
+    assert.strictEqual((yield* proxy.counts).connections, 4)
+  }))
+
+live("delays and stalls, at connect and at a query", () =>
+  Effect.gen(function*() {
+    const { client, proxy } = yield* setUp()
+    const took = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+      Effect.map(Effect.timed(self), ([duration]) => Duration.toMillis(duration))
+    const cold = yield* took(
+      Effect.flatMap(client, (sql) => sql`SELECT 1`).pipe(
+        proxy.during({ _tag: "DelayConnection", millis: 120 }, { times: 1 })
+      )
+    )
+    assert.isAtLeast(cold, 115)
+    const sql = yield* client
+    yield* sql`SELECT 1`
+    assert.isAtLeast(yield* took(sql`SELECT 1`.pipe(proxy.during({ _tag: "DelayQuery", millis: 60 }))), 55)
+    yield* proxy.fault({ _tag: "StallQuery" }, { times: 1 })
+    assert.strictEqual((yield* Effect.timeoutOption(sql`SELECT 1`, "80 millis"))._tag, "None")
+    yield* proxy.fault({ _tag: "StallConnection" })
+    const stalled = yield* Effect.result(Effect.timeout(Effect.flatMap(client, (sql) => sql`SELECT 1`), "80 millis"))
+    assert.isTrue(Result.isFailure(stalled))
+  }))
+
+live("limits connections as a server does", () =>
+  Effect.gen(function*() {
+    const { client, proxy } = yield* setUp({ maxConnections: 2 }, { maxConnections: 4 })
+    const sql = yield* client
+    const slow = yield* Effect.forkChild(
+      Effect.all([sql`SELECT pg_sleep(0.2)`, sql`SELECT pg_sleep(0.2)`], { concurrency: 2 })
+    )
+    yield* Effect.sleep("100 millis")
+    const { tag } = yield* classified(Effect.timeout(sql`SELECT 1`, "5 seconds"))
+    assert.strictEqual(tag, "ServiceUnavailableError")
+    yield* Fiber.join(slow)
+    yield* proxy.limit(Infinity)
+    assert.strictEqual((yield* Effect.all([sql`SELECT 1`, sql`SELECT 1`, sql`SELECT 1`], { concurrency: 3 })).length, 3)
+  }))
+
+live("is stopped and started on the same port: connecting is refused meanwhile", () =>
+  Effect.gen(function*() {
+    const { client, proxy } = yield* setUp()
+    const sql = yield* client
+    yield* sql`SELECT 1`
+    yield* proxy.stop
+    const { code, delivered, tag } = yield* classified(Effect.timeout(sql`SELECT 1`, "10 seconds"))
+    assert.include(["NetworkError"], tag, `${code} ${delivered}`)
+    yield* proxy.start
+    // The pool may still be telling of an attempt that began while it was refused.
+    const again = Effect.retry(sql`SELECT 1::int AS one`, { times: 10, schedule: Schedule.spaced("50 millis") })
+    assert.deepStrictEqual(yield* again, [{ one: 1 }])
+  }))
