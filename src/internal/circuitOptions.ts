@@ -32,7 +32,7 @@ export interface CircuitOptions {
   /** How long the circuit stays open the first time. Defaults to `"5 seconds"`. */
   readonly recoveryTimeout?: Duration.Input | undefined
   /**
-   * The longest open time. A provider's own hint may be longer. Defaults to `"5 minutes"`, or `recoveryTimeout` if that
+   * The longest open time; a provider's own hint may be longer. Defaults to `"5 minutes"`, or `recoveryTimeout` if that
    * is longer.
    */
   readonly maxRecoveryTimeout?: Duration.Input | undefined
@@ -40,6 +40,8 @@ export interface CircuitOptions {
   readonly recoveryMultiplier?: number | undefined
   /** Takes up to half off each open time by chance, so that clients do not come back in step. Defaults to `true`. */
   readonly jitter?: boolean | undefined
+  /** The longest time that a provider's own hint opens or holds the circuit. Defaults to `"1 hour"`. */
+  readonly maxHint?: Duration.Input | undefined
   /** Probes that may run at once. Defaults to 1. */
   readonly maxProbes?: number | undefined
   /** Successful probes that close the circuit. Defaults to 3. */
@@ -109,6 +111,7 @@ export const circuitSettings = (
     recoveryMultiplier: check.number("recoveryMultiplier", options.recoveryMultiplier, 2, { min: 1 }),
     maxRecoveryMillis,
     jitter: options.jitter ?? true,
+    maxHintMillis: check.millis("maxHint", options.maxHint, "1 hour"),
     maxProbes: check.int("maxProbes", options.maxProbes, 1, { min: 1 }),
     successThreshold: check.int("successThreshold", options.successThreshold, 3, { min: 1 }),
     probeFailureThreshold: check.int("probeFailureThreshold", options.probeFailureThreshold, 2, { min: 1 }),

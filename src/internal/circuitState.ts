@@ -31,6 +31,8 @@ export interface CircuitRules {
   readonly recoveryMultiplier: number
   readonly maxRecoveryMillis: number
   readonly jitter: boolean
+  /** No provider's wish to be left alone lasts longer. */
+  readonly maxHintMillis: number
   /** Probes at a time, successes that close, failures that open again, and how long a probe may take. */
   readonly maxProbes: number
   readonly successThreshold: number
@@ -224,13 +226,15 @@ export const transition = (before: State, event: Event, now: number, rules: Circ
       return state._tag === "HalfOpen" && holds(state, event.token)
         ? [0, without(state, event.token, now)]
         : [0, state]
-    case "Hold":
+    case "Hold": {
+      const until = Math.min(event.until, now + rules.maxHintMillis)
       return [
         0,
         state._tag === "Open"
-          ? { ...state, at: now, until: Math.max(state.until, event.until) }
-          : { ...state, at: now, heldUntil: Math.max(state.heldUntil, event.until) }
+          ? { ...state, at: now, until: Math.max(state.until, until) }
+          : { ...state, at: now, heldUntil: Math.max(state.heldUntil, until) }
       ]
+    }
     case "ForceOpen":
       return [0, { ...common(state, now), _tag: "ForcedOpen" }, "Operator"]
     case "Disable":
@@ -334,7 +338,7 @@ const opened = (state: Closed | HalfOpen, now: number, hint: number, rules: Circ
     openings: planned >= rules.maxRecoveryMillis ? past : past + 1,
     openMillis,
     heldUntil: 0,
-    until: Math.max(now + Math.max(openMillis, hint), state.heldUntil)
+    until: Math.max(now + Math.max(openMillis, Math.min(hint, rules.maxHintMillis)), state.heldUntil)
   }
 }
 

@@ -18,6 +18,7 @@ export const rules: CircuitRules = {
   recoveryMultiplier: 2,
   maxRecoveryMillis: 400,
   jitter: false,
+  maxHintMillis: 400,
   maxProbes: 1,
   successThreshold: 2,
   probeFailureThreshold: 2,
@@ -142,8 +143,9 @@ export class CircuitModel {
     if (until <= now) return
     this.notice(now)
     this.seen = now
-    if (this.state === "Open") this.until = Math.max(this.until, until)
-    else this.held = Math.max(this.held, until)
+    const bounded = Math.min(until, now + this.rules.maxHintMillis)
+    if (this.state === "Open") this.until = Math.max(this.until, bounded)
+    else this.held = Math.max(this.held, bounded)
   }
 
   command(command: "ForceOpen" | "ForceClose" | "Disable" | "Enable", now: number): void {
@@ -219,7 +221,7 @@ export class CircuitModel {
     }
     const { maxRecoveryMillis, recoveryMillis, recoveryMultiplier } = this.rules
     this.lastOpen = Math.min(maxRecoveryMillis, recoveryMillis * recoveryMultiplier ** this.openings)
-    this.until = Math.max(now + this.lastOpen, now + hint, this.held)
+    this.until = Math.max(now + this.lastOpen, now + Math.min(hint, this.rules.maxHintMillis), this.held)
     this.held = -Infinity
     if (this.lastOpen < maxRecoveryMillis) this.openings++
     this.trips++

@@ -44,12 +44,13 @@ it("a probe's number is its own: neither the old period's nor another probe's co
   assert.deepInclude(transition(half, settle(token, "Success"), 111, rules, 0)[1], { successes: 1, probes: [] })
 })
 
-it("an open time is shortened by chance to no less than half, and a hint only lengthens it", () => {
+it("an open time is shortened by chance to no less than half, and a hint only lengthens it, within bounds", () => {
   const until = (random: number, openForMillis: number) =>
     transition(initial(0), settle(0, "Failure", { openForMillis }), 0, { ...rules, jitter: true }, random)[1]
   assert.deepInclude(until(0, 1), { until: 100 })
   assert.deepInclude(until(0.999_999, 1), { until: 51 })
-  assert.deepInclude(until(0.5, 1_000), { until: 1_000 })
+  assert.deepInclude(until(0.5, 300), { until: 300 })
+  assert.deepInclude(until(0.5, Infinity), { until: rules.maxHintMillis })
 })
 
 it("disabled, everybody passes uncounted; forced open, nobody, for ever", () => {
