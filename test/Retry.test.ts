@@ -111,6 +111,16 @@ it.effect("scenario 16: base 100, doubled, at most 300, no jitter: waits of 100,
     assert.deepStrictEqual(gaps(starts), [100, 200, 300])
   }))
 
+it.effect("decorrelated waits grow from the one before", () =>
+  Effect.gen(function*() {
+    const retry = yield* Retry.make({ jitter: "decorrelated", maxDelay: "700 millis" })
+    const { starts, work } = script([], network)
+    const half = { nextIntUnsafe: () => 0, nextDoubleUnsafe: () => 0.5 }
+    yield* run(work.pipe(retry.execute(idempotent), Effect.provideService(Random.Random, half)))
+    // Half way from the base to three times the wait before.
+    assert.deepStrictEqual(gaps(starts), [200, 350, 575])
+  }))
+
 it.effect("scenario 17: with a jitter of 0.1 each wait stays in its band and under the cap", () =>
   Effect.gen(function*() {
     const retry = yield* Retry.make({
@@ -367,6 +377,18 @@ it.effect("the budget is shared, timeouts cost more, and its exhaustion is told"
     assert.strictEqual(second.starts.length, 2)
     assert.strictEqual(Retry.whyGivenUp(errorOf(exit)), "BudgetExhausted")
     assert.deepStrictEqual(yield* budget.stats, { balance: 0, withdrawn: 2, refused: 1 })
+  }))
+
+it.effect("every call counts as a request for the budget, timed or not", () =>
+  Effect.gen(function*() {
+    for (const timed of [{}, { maxElapsed: "1 minute" }, { attemptTime: "measured" }] as const) {
+      const budget = yield* RetryBudget.make({ bucket: 2, ratio: 0.25, floorPerSecond: 0 })
+      yield* budget.withdraw(2)
+      const retry = yield* Retry.make({ ...timed, budget })
+      yield* Effect.void.pipe(retry.execute())
+      yield* Effect.void.pipe(retry.execute())
+      assert.strictEqual((yield* budget.stats).balance, 0.5)
+    }
   }))
 
 it.effect("a provider that is down gets a tenth more calls, not three times as many", () =>
