@@ -110,15 +110,26 @@ class TimerQueue {
   }
 }
 
-/** Limits are few and repeat; times left to a deadline are many and do not. These get native timers of their own. */
+/**
+ * Limits are few and repeat; times left to a deadline are many and do not. So a duration gets a queue when it comes the
+ * second time, and there are not too many.
+ */
 const maxQueues = 64
 
 const queues = new Map<number, TimerQueue>()
+
+/** By the last bits of a duration, which one came last. */
+const lately = new Float64Array(64)
 
 const queueOf = (millis: number): TimerQueue | undefined => {
   const queue = queues.get(millis)
   if (queue !== undefined && queue.setBy === setTimeout) return queue
   if (queues.size >= maxQueues || !Number.isInteger(millis)) return undefined
+  const place = millis % lately.length
+  if (lately[place] !== millis) {
+    lately[place] = millis
+    return undefined
+  }
   const made = new TimerQueue(millis)
   queues.set(millis, made)
   return made

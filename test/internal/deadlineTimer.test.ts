@@ -8,7 +8,11 @@ const withTimers = (
   body: (set: (millis: number, fire?: () => void) => Timer, wait: (millis: number) => Promise<void>) => Promise<void>
 ) =>
   Effect.flatMap(Effect.fiber, (fiber) => {
-    const set = (millis: number, fire = () => {}): Timer => arm(fiber, millis, fire)!
+    const set = (millis: number, fire = () => {}): Timer => {
+      // A duration that comes for the second time has a queue.
+      disarm(arm(fiber, millis, () => {}))
+      return arm(fiber, millis, fire)!
+    }
     return Effect.promise(() => body(set, (millis) => new Promise((resolve) => void set(millis, resolve))))
   })
 
