@@ -274,7 +274,11 @@ const settingsOf = (options: Options, shared: Shared) => {
   const byKey = new Map(
     Object.entries(options.keys ?? {}).map(([key, own]) => [
       key,
-      circuitSettings({ ...options, ...own }, bounded, `keys.${key}.`)
+      circuitSettings(
+        { ...options, ...Record.filter({ ...own }, (value) => value !== undefined) },
+        bounded,
+        `keys.${key}.`
+      )
     ])
   )
   return {
@@ -285,6 +289,10 @@ const settingsOf = (options: Options, shared: Shared) => {
     classify: options.classify
   }
 }
+
+/** The options that are there: what is undefined leaves the breaker's own in force. */
+const given = (own: CircuitOptions): CircuitOptions =>
+  Object.fromEntries(Object.entries(own).filter(([, value]) => value !== undefined))
 
 const stateName = (core: CircuitCore, now: number): StateName => {
   const waiting = core.wait(now)

@@ -911,11 +911,16 @@ it.effect("awaitReady waits until a call would pass", () =>
 
 it.effect("per-key circuits have their own state and, where given, their own settings", () =>
   Effect.gen(function*() {
-    const breaker = yield* CircuitBreaker.make({ ...plain, keys: { fragile: { failureThreshold: 1 } } })
+    const breaker = yield* CircuitBreaker.make({
+      ...plain,
+      recoveryTimeout: "7 seconds",
+      keys: { fragile: { failureThreshold: 1, recoveryTimeout: undefined } }
+    })
     yield* fail(breaker, "fragile")
     yield* times(4, fail(breaker, "sturdy"))
     assert.strictEqual(yield* breaker.state("fragile"), "Open")
     assert.strictEqual(yield* breaker.state("sturdy"), "Closed")
+    assert.strictEqual(Duration.toMillis(yield* breaker.peek("fragile")), 7_000)
     assert.strictEqual(refusalOf(yield* succeed(breaker, "fragile"))?.key, "fragile")
     assertRan(yield* succeed(breaker, "sturdy"))
   }))
