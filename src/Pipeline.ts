@@ -165,9 +165,9 @@ export const layer = <Id, const O extends Options>(
 
 const build = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Built, InvalidOptions> {
   const { provider } = options
-  yield* checked(() => checkTogether(options))
   const { millis: deadlineMillis } = yield* checked(() => ({ millis: deadlineOf(options.deadline) }))
   const timeout = yield* part("timeout", checked(() => timeoutStage(options)))
+  yield* checked(() => checkTogether(options, timeout))
   const breaker = yield* part("breaker", breakerOf(options, timeout))
   const rateLimit = yield* part(
     "rateLimit",
@@ -376,10 +376,9 @@ const deadlineOf = (deadline: Duration.Input | undefined): number =>
   deadline === undefined ? Infinity : checks("Pipeline").millis("deadline", deadline, 0, { min: 1 })
 
 /** What each stage takes for itself, but makes no sense together. */
-const checkTogether = (options: Options): void => {
+const checkTogether = (options: Options, timeout: TimeoutStage | undefined): void => {
   const check = checks("Pipeline")
   check.ensure(options.provider.length > 0, "provider", "must not be empty")
-  const timeout = timeoutStage(options)
   if (timeout === undefined) return
   const { breaker, hedge } = options
   if (typeof breaker === "object" && !isService(breaker)) {

@@ -124,10 +124,7 @@ const attempt = (stages: Stages, call: Call, work: Work, single: boolean): AnyEf
 const hedged = (stages: Stages, hedge: Hedge.Service, call: Call, work: Work): AnyEffect => {
   const { recorder } = call.shared
   const one = attempt(stages, call, work, true)
-  const another = recorder === undefined ? one : Effect.flatMap(Clock.currentTimeMillis, (now) => {
-    recorder.hedge(now)
-    return one
-  })
+  const another = recorder === undefined ? one : telling(recorder.hedge, one)
   const unit = hedge.execute(call)((index) => index === 0 ? one : another)
   return Effect.withFiber((fiber) => {
     const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
@@ -153,13 +150,18 @@ const again = (
   startedAt: number,
   cause: Cause.Cause<unknown>,
   unit: AnyEffect
-): AnyEffect =>
-  new RetryRun(
-    stages.retry!,
-    call,
-    startedAt === 0 ? undefined : startedAt,
-    call.shared.latencies?.quantile(0.5, 1, startedAt) ?? stages.attemptMillis
-  ).recover(cause, unit)
+): AnyEffect => {
+  const { latencies, recorder } = call.shared
+  const expected = latencies?.quantile(0.5, 1, startedAt) ?? stages.attemptMillis
+  const run = new RetryRun(stages.retry!, call, startedAt === 0 ? undefined : startedAt, expected)
+  return run.recover(cause, recorder === undefined ? unit : telling(recorder.retry, unit))
+}
+
+const telling = (tell: (now: number) => void, effect: AnyEffect): AnyEffect =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    tell(now)
+    return effect
+  })
 
 /** How far an attempt has come. */
 type Phase = "Asking" | "Admitted" | "Started" | "Settled"
