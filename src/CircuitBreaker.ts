@@ -274,11 +274,7 @@ const settingsOf = (options: Options, shared: Shared) => {
   const byKey = new Map(
     Object.entries(options.keys ?? {}).map(([key, own]) => [
       key,
-      circuitSettings(
-        { ...options, ...Record.filter({ ...own }, (value) => value !== undefined) },
-        bounded,
-        `keys.${key}.`
-      )
+      circuitSettings({ ...options, ...given(own) }, bounded, `keys.${key}.`)
     ])
   )
   return {
