@@ -342,7 +342,11 @@ const variantsOf = Effect.fnUntraced(function*(options: Pipeline.Options) {
 /** What drives the level: a provider is up when its circuits let calls through and its own check, if any, is content. */
 const checkOf = <S>(members: ReadonlyArray<Member<S>>): ServiceLevel.Check =>
   ServiceLevel.providersCheck(members.map(({ health, name, pipeline, service }) => {
-    const lets = Effect.map(Clock.currentTimeMillis, (now) => pipeline(false, false).availability(now) <= 0)
+    // A pipeline knows of the operations that went through it; those with retry and those without are apart.
+    const lets = Effect.map(
+      Clock.currentTimeMillis,
+      (now) => [true, false].every((bypassRetry) => pipeline(bypassRetry, false).availability(now) <= 0)
+    )
     return {
       name,
       up: health === undefined
