@@ -295,7 +295,7 @@ const overridesOf = (
   phase: FailureContext["phase"]
 ): VerdictOverrides | undefined => {
   if (found === undefined) return undefined
-  const { overrides, tag } = found.decision
+  const { detail, overrides, tag } = found.decision
   const { headers } = found.evidence
   const headersFound = headers ?? first(chain, (evidence) => evidence.headers)
   const should = headersFound === undefined ? undefined : retryAfter.header(headersFound, "x-should-retry")
@@ -304,10 +304,8 @@ const overridesOf = (
     return { ...overrides, retry: "IfIdempotent" }
   }
   // What broke while a transaction was committed may have been committed.
-  if (
-    phase === "commit" && overrides === undefined && table[tag].breaker === "Failure" && table[tag].retry !== "Never"
-  ) {
-    return { retry: "IfIdempotent" }
+  if (phase === "commit" && detail !== "RolledBack" && (overrides?.retry ?? table[tag].retry) === "Always") {
+    return { ...overrides, retry: "IfIdempotent" }
   }
   return overrides
 }
@@ -341,7 +339,7 @@ export const make = (options?: Options): Classifier => {
   }
 
   const toError: Classifier["toError"] = (failure, context) => {
-    if (failure instanceof ProviderError) return failure
+    if (isProviderError(failure)) return failure
     const { code, delivered, detail, message, overrides, retryAfterMillis, rule, severity, status, tag } = classify(
       failure,
       context
@@ -366,6 +364,15 @@ export const make = (options?: Options): Classifier => {
   }
 
   return { classify, toError }
+}
+
+/** A hostile proxy throws even when it is asked what it is. */
+const isProviderError = (failure: unknown): failure is ProviderError => {
+  try {
+    return failure instanceof ProviderError
+  } catch {
+    return false
+  }
 }
 
 /** A rule that may throw must not make classification throw. */

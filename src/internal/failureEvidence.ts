@@ -180,9 +180,9 @@ export class Evidence {
     // got hides it.
     if (code === "ERR_NON_2XX_3XX_RESPONSE") response ??= facts.response
     if (isObject(response)) {
-      number ||= statusOf(response.status) || statusOf(response.statusCode)
-      headers ??= response.headers
-      readBody(response.data ?? response.body, found, 0)
+      const answer = readResponse(response, found)
+      number ||= answer.status
+      headers ??= answer.headers
     }
     // A response that was thrown has its headers on its prototype.
     if (number !== 0 && headers === undefined) headers = facts.headers
@@ -244,6 +244,15 @@ const readBody = (body: unknown, found: Found, depth: number): void => {
     return
   }
   if (!isObject(body) || depth > 3) return
+  // A hostile body must not hide the error that holds it.
+  try {
+    readMembers(body, found, depth)
+  } catch {
+    // What was read so far counts.
+  }
+}
+
+const readMembers = (body: Loose, found: Found, depth: number): void => {
   const { code, details, error, innererror, message, reason, retryAfter, retryDelay, retry_after, status, type } = body
   add(found, code)
   add(found, type)
@@ -262,6 +271,24 @@ const readBody = (body: unknown, found: Found, depth: number): void => {
 const readList = (errors: unknown, below: Below): void => {
   if (!Array.isArray(errors)) return
   for (let i = 0; i < errors.length && i < limits.members; i++) below.add(errors[i])
+}
+
+interface Answer {
+  readonly status: number
+  readonly headers: unknown
+}
+
+const noAnswer: Answer = { status: 0, headers: undefined }
+
+const readResponse = (response: Loose, found: Found): Answer => {
+  // As with a body.
+  try {
+    const { body, data, headers, status, statusCode } = response
+    readBody(data ?? body, found, 0)
+    return { status: statusOf(status) || statusOf(statusCode), headers }
+  } catch {
+    return noAnswer
+  }
 }
 
 const readCause = (reasons: unknown, below: Below): void => {
@@ -355,14 +382,18 @@ const primitive = (value: unknown): Evidence =>
       : ""
   }, new Below())
 
-const read = (value: Loose, below: Below): Evidence => {
-  // A hostile getter may throw; Effect's way to say so would cost more than all the rest of the work.
+const read = (value: Loose, below: Below): Evidence =>
+  attempt(value, () => value, below) ?? attempt(value, () => snapshot(value, isObject), below) ??
+    attempt(value, () => snapshot(value, () => false), below) ?? new Evidence(value, {}, below)
+
+/** A hostile getter may throw; Effect's way to say so would cost more than all the rest of the work. */
+const attempt = (value: Loose, facts: () => Loose, below: Below): Evidence | undefined => {
   try {
-    return new Evidence(value, value, below)
+    return new Evidence(value, facts(), below)
   } catch {
     below.first = undefined
     below.others = undefined
-    return new Evidence(value, snapshot(value, 0), below)
+    return undefined
   }
 }
 
@@ -370,37 +401,16 @@ const keys = `_tag cause code errors message name response status type errno sql
   original parent driverError lastError error data body responseBody statusCode headers operation syscall details
   $metadata stack`.split(/\s+/)
 
-/** What can be read of an object some of whose getters throw; of its members too, as deep as evidence is read there. */
-const snapshot = (value: Loose, depth: number): Loose => {
+/** What can be read of an object some of whose getters throw: plain values, and such objects as are wanted. */
+const snapshot = (value: Loose, wanted: (member: unknown) => boolean): Loose => {
   const copy: { [key: string]: unknown } = {}
   for (const key of keys) {
     try {
       const member = value[key]
-      if (member === undefined) continue
-      const own = key === "response" || key === "error" || key === "body" || key === "data" || key === "$metadata"
-      copy[key] = own && depth < 3 && isObject(member) && !isError(member)
-        ? snapshot(member, depth + 1)
-        : key === "errors" || key === "details" || key === "reasons"
-        ? list(member)
-        : member
+      if (!isObject(member) || wanted(member)) copy[key] = member
     } catch {
       // What cannot be read shows nothing.
     }
   }
   return copy
-}
-
-/** The members of a list that can be read. */
-const list = (value: unknown): unknown => {
-  if (!Array.isArray(value)) return value
-  const members: Array<unknown> = []
-  for (let i = 0; i < value.length && i < limits.members; i++) {
-    try {
-      const member: unknown = value[i]
-      members.push(isObject(member) && !isError(member) ? snapshot(member, 3) : member)
-    } catch {
-      // What cannot be read shows nothing.
-    }
-  }
-  return members
 }

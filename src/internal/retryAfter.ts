@@ -169,7 +169,7 @@ const fields = (facts: Loose): number | undefined => {
 }
 
 const spoken =
-  /\b(?:try again|retry|retry your request|wait)(?: again)? (?:in|after|for|at least) (?:about |approximately |at least )?((?:\d+(?:\.\d+)?\s?(?:milliseconds?|millis|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|h)\s?)+)(?![\w.])/
+  /\b(?:try again|retry|retry your request|wait)(?: again)? (?:in|after|for|at least) (?:about |approximately |at least )?((?:\d+(?:\.\d+)?\s?(?:milliseconds?|millis|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|h)\s?)+)(?!\w|\.\d)/
 
 const spokenUnits: { readonly [unit: string]: number } = { m: 60_000, s: 1_000, h: 3_600_000 }
 
