@@ -10,7 +10,7 @@
  * list always means that somebody looked and found nothing. Writes do not fall back: they go to the first source, and by
  * an outbox to the others.
  */
-import { Cause, Clock, Context, type Duration, Effect, Exit, Layer, Option, Predicate, type Scope } from "effect"
+import { Cause, Clock, Context, type Duration, Effect, Exit, Layer, Option, Predicate, Scope } from "effect"
 import type { DeadlineExceeded } from "../Deadline.ts"
 import * as Fallback from "../Fallback.ts"
 import * as FaultTolerance from "../FaultTolerance.ts"
@@ -34,8 +34,11 @@ import {
   VectorStore
 } from "./VectorStore.ts"
 
-/** `InOrder`: the next source when one fails. `AllAtOnce`: every source, their rankings joined. */
-export type Strategy = "InOrder" | "AllAtOnce"
+/**
+ * `InOrder`: the next source when one fails. `Fastest`: the same, and the one that has been quickest of late is first.
+ * `AllAtOnce`: every source, their rankings joined.
+ */
+export type Strategy = "InOrder" | "Fastest" | "AllAtOnce"
 
 /** A source: a Layer of `VectorStore`, or one with a name and policies of its own. */
 export type Source = Layer.Layer<VectorStore, unknown, unknown> | FaultTolerance.Provider<VectorStore, Service>
@@ -177,6 +180,8 @@ type Failing = ProviderError | {
 }
 
 /** `FaultTolerance` without its inference of kinds and errors, which this module states by itself. */
+type Built = Policies["providers"][number]
+
 interface Executing extends Policies {
   readonly execute: <A>(
     options: FaultTolerance.CallOptions<A>,
@@ -225,14 +230,19 @@ const build = Effect.fnUntraced(function*(options: Options) {
     strategy: options.strategy ?? "InOrder",
     weights: options.weights
   }))
+  const { cache } = options
   const all = yield* policiesOf({
     ...options,
+    // An answer that lost something does not take the place of one that did not.
+    cache: cache === undefined || "parts" in cache ? cache : { quality: (value) => -lossesIn(value), ...cache },
     service: name,
     providers: options.sources
   })
   const built = all.providers
   const nameOf = new Map(built.map(({ name, service }) => [service, name]))
   yield* checked(() => {
+    // Without policies only the first source is there.
+    if (built.length < options.sources.length) return
     const names = new Set(built.map(({ name }) => name))
     for (const [source, weight] of Object.entries(weights)) {
       check.ensure(names.has(source), "weights", `names a source that is not there: ${source}`)
@@ -243,19 +253,21 @@ const build = Effect.fnUntraced(function*(options: Options) {
     }
   })
 
-  /** The policies of some of the sources alone; they share circuits, limits, cache and level with the whole. */
-  const only = (fits: (service: Service) => boolean) =>
-    Effect.gen(function*() {
-      const fit = built.filter(({ service }) => fits(service))
-      if (fit.length === 0 || fit.length === built.length) return { policies: all, fit }
-      const policies = yield* policiesOf({
+  const scope = yield* Effect.scope
+  const arrangements = new Map([[orderOf(built), all]])
+  /** The policies of some of the sources, or in another order; they share circuits, limits, cache and level. */
+  const arrange = (order: ReadonlyArray<Built>): Effect.Effect<Executing> =>
+    Effect.suspend(() => {
+      const known = arrangements.get(orderOf(order))
+      if (known !== undefined) return Effect.succeed(known)
+      const made = policiesOf({
         ...options,
         service: name,
         level: all.level,
         cache: all.cache,
-        providers: fit.map(({ name, pipeline, service }) => {
-          const own = options.sources[built.findIndex((it) => it.service === service)]
-          const { bulkhead, rateLimit, breaker } = pipeline
+        providers: order.map((it) => {
+          const { name, pipeline: { breaker, bulkhead, rateLimit }, service } = it
+          const own = options.sources[built.indexOf(it)]
           return {
             name,
             service,
@@ -263,15 +275,10 @@ const build = Effect.fnUntraced(function*(options: Options) {
             ...(own !== undefined && "availability" in own ? { availability: own.availability } : {})
           }
         })
-      })
-      return { policies, fit }
+      }).pipe(Scope.provide(scope), Effect.orDie)
+      return Effect.tap(made, (policies) => Effect.sync(() => arrangements.set(orderOf(order), policies)))
     })
-  const everyone = { policies: all, fit: built }
-  const byMode = {
-    hybrid: everyone,
-    lexical: yield* only(({ modes }) => modes.includes("lexical")),
-    vector: yield* only(({ modes }) => modes.includes("vector"))
-  }
+  const pace = new Pace()
   const modes = modesOf(built.map(({ service }) => service))
 
   const partyOf = ({ name, pipeline, service }: typeof built[number]): Outbox.Party => ({
@@ -314,6 +321,7 @@ const build = Effect.fnUntraced(function*(options: Options) {
       mode !== undefined && !service.modes.includes(mode) ? { ...request, mode: undefined } : request
     )
     const tookMillis = (yield* Clock.currentTimeMillis) - from
+    pace.took(source, tookMillis)
     // A mirror may not know yet that a document is gone.
     const hits = answer.hits.filter(({ id }) => outbox.pending(source, id) !== "delete")
     return {
@@ -330,10 +338,18 @@ const build = Effect.fnUntraced(function*(options: Options) {
   ): Effect.fn.Return<Found, SearchError> {
     const limit = yield* checkSearch(name, { ...request, vector: undefined }, undefined)
     const { mode, threshold, vector } = request
-    const { fit, policies } = byMode[vector === undefined ? mode ?? "hybrid" : "vector"]
+    const wanted = vector === undefined ? mode ?? "hybrid" : "vector"
+    // A hybrid search is made of any.
+    const fit = built.filter(({ service }) => wanted === "hybrid" || service.modes.includes(wanted))
     if (fit.length === 0) {
       return yield* refusal(name, "search", `No source can search by ${mode ?? "vector"}`, "Mode")
     }
+    const chosen = how.strategy ?? strategy
+    const now = yield* Clock.currentTimeMillis
+    const first = chosen === "Fastest"
+      ? pace.choose(fit.filter((it) => it.pipeline.availability(now, "search") === 0))
+      : undefined
+    const policies = yield* arrange(first === undefined ? fit : [first, ...fit.filter((it) => it !== first)])
     const unfit = built.filter((it) => !fit.includes(it)).map(({ name }) => name)
     const attempts = new Map<Service, number>()
     const call = {
@@ -346,9 +362,9 @@ const build = Effect.fnUntraced(function*(options: Options) {
       correlationId: how.correlationId
     } as const
 
-    if ((how.strategy ?? strategy) === "InOrder") {
+    if (chosen !== "AllAtOnce") {
       return yield* found(policies.execute(
-        { ...call, cacheKey: ["InOrder", request], mode: Fallback.graceful() },
+        { ...call, cacheKey: [chosen, request], mode: Fallback.graceful() },
         (service) => ask(service, request, attempts, unfit)
       ))
     }
@@ -498,6 +514,37 @@ const surelyNotDone = (cause: Cause.Cause<ProviderError>): boolean =>
     Cause.findErrorOption(cause),
     (error) => mayRetry(error, false) || error.verdicts.breaker !== "Failure" || error.reason.detail === "CircuitOpen"
   )
+
+const lossesIn = (value: unknown): number =>
+  Predicate.hasProperty(value, "losses") && Array.isArray(value.losses) ? value.losses.length : 0
+
+const orderOf = (sources: ReadonlyArray<Built>): string => JSON.stringify(sources.map(({ name }) => name))
+
+/** How quick sources have been, smoothed. */
+class Pace {
+  private readonly millis = new Map<string, number>()
+  private leader: string | undefined
+  private searches = 0
+
+  took(source: string, millis: number): void {
+    const known = this.millis.get(source)
+    this.millis.set(source, known === undefined ? millis : known + (millis - known) * 0.2)
+  }
+
+  /** The leader leads until another is a third quicker; now and then another goes first, so that it can be known. */
+  choose(sources: ReadonlyArray<Built>): Built | undefined {
+    this.searches++
+    const unknown = sources.find(({ name }) => !this.millis.has(name))
+    if (unknown !== undefined) return unknown
+    if (this.searches % 50 === 0) return sources[(this.searches / 50) % sources.length]
+    const of = ({ name }: Built): number => this.millis.get(name) ?? 0
+    const leader = sources.find(({ name }) => name === this.leader)
+    const best = sources.reduce<Built | undefined>((a, b) => a === undefined || of(b) < of(a) ? b : a, undefined)
+    const next = leader !== undefined && best !== undefined && of(best) > of(leader) * (2 / 3) ? leader : best
+    this.leader = next?.name
+    return next
+  }
+}
 
 const isTagged = (error: unknown): error is { readonly _tag: string } =>
   Predicate.hasProperty(error, "_tag") && typeof error._tag === "string"

@@ -1,12 +1,14 @@
-import { assert, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Option, Ref, Result, Stream } from "effect"
+import { assert, it, layer } from "@effect/vitest"
+import { Context, Effect, Fiber, Layer, Option, Ref, Result, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as Event from "../../src/Event.ts"
 import { ConfigurationError, ProviderError, ServiceUnavailableError } from "../../src/ProviderError.ts"
 import { Fault, OpenAiEmulator } from "../../src/testing/index.ts"
 import * as StoreContract from "../../src/testing/storeContract.ts"
+import * as EmbeddedPostgres from "../../src/vectorstore/EmbeddedPostgres.ts"
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
+import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
 import { VectorStoreId } from "../../src/vectorstore/OpenAiClient.ts"
 import * as OpenAiStore from "../../src/vectorstore/OpenAiStore.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
@@ -84,34 +86,157 @@ const fill = Effect.fnUntraced(function*(stores: ReadonlyArray<{ readonly memory
 
 // -- the contract ------------------------------------------------------------------------------------------------------
 
-for (const strategy of ["InOrder", "AllAtOnce"] as const) {
-  for (const { name, run } of StoreContract.cases()) {
-    it.live(`over memory and OpenAI, ${strategy}: ${name}`, () =>
+for (const { name, run } of StoreContract.cases()) {
+  it.live(`over memory and OpenAI, in order: ${name}`, () =>
+    Effect.gen(function*() {
+      const emulator = yield* OpenAiEmulator.make()
+      const unified = yield* UnifiedStore.make({
+        sources: [
+          { name: "memory", layer: Layer.provide(MemoryStore.layer(), Embedder.local) },
+          {
+            name: "openai",
+            layer: OpenAiStore.layer({
+              apiKey: emulator.apiKey,
+              baseURL: emulator.url,
+              vectorStore: VectorStoreId.make(emulator.vectorStore),
+              pollInterval: "2 millis"
+            })
+          }
+        ]
+      })
+      yield* run(unified.store)
+      yield* unified.outbox.drained
+      const theirs = unified.policies.providers[1]!.service
+      const ids = (store: Service) => Effect.map(Stream.runCollect(store.documents), (all) => all.map(({ id }) => id))
+      assert.deepStrictEqual(yield* ids(theirs), yield* ids(unified.store))
+    }))
+}
+
+// -- over the real ones ------------------------------------------------------------------------------------------------
+
+const Database = Layer.merge(EmbeddedPostgres.layer({ inProcess: true }), Embedder.local)
+
+layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("over Postgres and OpenAI, all at once", (it) => {
+  const openai = (emulator: OpenAiEmulator.Emulator) =>
+    OpenAiStore.layer({
+      apiKey: emulator.apiKey,
+      baseURL: emulator.url,
+      vectorStore: VectorStoreId.make(emulator.vectorStore),
+      pollInterval: "2 millis",
+      requestTimeout: "1 second"
+    })
+
+  StoreContract.cases().forEach(({ name, run }, i) => {
+    it.effect(name, () =>
       Effect.gen(function*() {
         const emulator = yield* OpenAiEmulator.make()
         const unified = yield* UnifiedStore.make({
-          strategy,
+          strategy: "AllAtOnce",
           sources: [
-            { name: "memory", layer: Layer.provide(MemoryStore.layer(), Embedder.local) },
-            {
-              name: "openai",
-              layer: OpenAiStore.layer({
-                apiKey: emulator.apiKey,
-                baseURL: emulator.url,
-                vectorStore: VectorStoreId.make(emulator.vectorStore),
-                pollInterval: "2 millis"
-              })
-            }
+            { name: "neon", layer: NeonStore.layer({ schema: `unified_${i}` }) },
+            { name: "openai", layer: openai(emulator) }
           ]
         })
         yield* run(unified.store)
         yield* unified.outbox.drained
-        const theirs = unified.policies.providers[1]!.service
-        const ids = (store: Service) => Effect.map(Stream.runCollect(store.documents), (all) => all.map(({ id }) => id))
-        assert.deepStrictEqual(yield* ids(theirs), yield* ids(unified.store))
       }))
-  }
-}
+  })
+
+  it.effect("every subset of embedder, OpenAI, Postgres and cache down is told for what it is", () =>
+    Effect.gen(function*() {
+      const emulator = yield* OpenAiEmulator.make()
+      const down = { embedder: false, openai: false, postgres: false }
+      const error = (provider: string) =>
+        new ProviderError({
+          provider,
+          operation: "call",
+          reason: new ConfigurationError({ message: "down", rule: "test", delivered: "no" })
+        })
+      const embedder = yield* Embedder.Embedder
+      const flaky = Embedder.Embedder.of({
+        ...embedder,
+        embed: (...input) => down.embedder ? Effect.fail(error("local")) : embedder.embed(...input)
+      })
+      const neon = yield* Effect.provideService(NeonStore.make({ schema: "subsets" }), Embedder.Embedder, flaky)
+      const documents = [document("one", "zebras graze"), document("two", "whales sing")]
+      yield* neon.addMany(documents)
+      yield* emulator.load(documents)
+      const flakyNeon: Service = {
+        ...neon,
+        search: (request) => down.postgres ? Effect.fail(error("neon")) : neon.search(request)
+      }
+      const store = yield* Effect.map(Layer.build(openai(emulator)), Context.get(VectorStore))
+      const flakyOpenAi: Service = {
+        ...store,
+        search: (request) => down.openai ? Effect.fail(error("openai")) : store.search(request)
+      }
+      const told: Record<string, string> = {}
+      for (const strategy of ["InOrder", "AllAtOnce"] as const) {
+        for (let subset = 0; subset < 16; subset++) {
+          const is = (bit: number) => (subset & bit) !== 0
+          Object.assign(down, { embedder: false, openai: false, postgres: false })
+          const unified = yield* UnifiedStore.make({
+            strategy,
+            pipeline: { retry: undefined },
+            cache: { fresh: "2 millis", revalidate: 0, stale: "1 hour" },
+            sources: [{ name: "openai", service: flakyOpenAi }, { name: "neon", service: flakyNeon }]
+          })
+          // A cache that is down knows nothing.
+          if (!is(8)) yield* Effect.andThen(unified.search({ query: "zebras" }), Effect.sleep("5 millis"))
+          Object.assign(down, { embedder: is(1), openai: is(2), postgres: is(4) })
+          const result = yield* Effect.result(unified.search({ query: "zebras" }))
+          const names = ["embedder", "openai", "postgres", "cache"].filter((_, i) => is(1 << i)).join("+") || "nothing"
+          told[`${strategy}, ${names} down`] = Result.match(result, {
+            onFailure: (failure) => failure._tag,
+            onSuccess: (served) => {
+              const found = UnifiedStore.describe(served)
+              assert.strictEqual(found.hits[0]?.id, "one", names)
+              const lost = found._tag === "Complete" ? [] : found.lost.map((it) => it._tag)
+              return [served._tag, ...new Set(lost)].join(" ")
+            }
+          })
+        }
+      }
+      const expected = (
+        strategy: string,
+        answers: readonly [well: string, noEmbedder: string, noOpenAi: string, neither: string, noPostgres: string]
+      ) => {
+        const [well, noEmbedder, noOpenAi, neither, noPostgres] = answers
+        const rows: Record<string, string> = {}
+        for (const cache of ["", "+cache"]) {
+          const all = cache === "" ? "Stale SourceMissing Stale" : "AllProvidersFailed"
+          const row = (names: string, answer: string) => {
+            rows[`${strategy}, ${`${names}${cache}`.replace(/^\+/, "") || "nothing"} down`] = answer
+          }
+          row("", well)
+          row("embedder", noEmbedder)
+          row("openai", noOpenAi)
+          row("embedder+openai", neither)
+          row("postgres", noPostgres)
+          row("embedder+postgres", noPostgres)
+          row("openai+postgres", all)
+          row("embedder+openai+postgres", all)
+        }
+        return rows
+      }
+      assert.deepStrictEqual(told, {
+        ...expected("InOrder", [
+          "Live",
+          "Live",
+          "Live SourceMissing",
+          "Live SourceMissing LexicalInsteadOfVector",
+          "Live"
+        ]),
+        ...expected("AllAtOnce", [
+          "Live",
+          "Live LexicalInsteadOfVector",
+          "Partial SourceMissing",
+          "Partial SourceMissing LexicalInsteadOfVector",
+          "Partial SourceMissing"
+        ])
+      })
+    }))
+})
 
 // -- searching ---------------------------------------------------------------------------------------------------------
 
@@ -242,6 +367,30 @@ it.effect("scenario 60: with every circuit open it answers at once, asks nobody,
     assert.isTrue(error._tag === "AllProvidersFailed")
     assert.strictEqual(a.calls("search"), asked)
     assert.isTrue((yield* unified.sources).every(({ availableInMillis }) => availableInMillis > 0))
+  }))
+
+it.effect("the fastest goes first, not before it is much faster, and never one whose circuit is open", () =>
+  Effect.gen(function*() {
+    const { a, b, c, unified } = yield* three({ strategy: "Fastest" })
+    yield* fill([a, b, c])
+    yield* a.is("slow")
+    const search = Effect.gen(function*() {
+      const fiber = yield* Effect.forkChild(unified.search({ query: "zebras" }))
+      yield* TestClock.adjust("3 seconds")
+      const served = yield* Fiber.join(fiber)
+      return served._tag === "Live" ? served.provider : served._tag
+    })
+    const first = yield* Effect.replicateEffect(search, 20)
+    // Each is asked once, to be known; then the quickest of them.
+    assert.deepStrictEqual(first.slice(0, 3), ["a", "b", "c"])
+    assert.deepStrictEqual(new Set(first.slice(3)), new Set(["b"]))
+    yield* b.is("slow")
+    const after = yield* Effect.replicateEffect(search, 10)
+    assert.strictEqual(after[0], "b")
+    assert.strictEqual(after.at(-1), "c")
+    const breaker = unified.policies.providers[2]!.pipeline.breaker!
+    yield* breaker.forceOpen("c/search")
+    assert.notStrictEqual(yield* search, "c")
   }))
 
 it.effect("asks only the sources that can search so, and says who was left out", () =>
