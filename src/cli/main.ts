@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url"
 
 const loaders = {
   serve: () => import("./serve.ts").then(({ serve }) => serve),
+  demo: () => import("./demo.ts").then(({ demo }) => demo),
   search: () => import("./search.ts").then(({ search }) => search),
   classify: () => import("./classify.ts").then(({ classify }) => classify)
 }

@@ -2,7 +2,7 @@
  * What every response has, whoever made it: a request id, `no-store`, and a problem body where it would have none. Also
  * the answers that the router lacks: 405, and 403 for a page of another origin that writes.
  */
-import { Clock, Effect } from "effect"
+import { Cause, Clock, Effect } from "effect"
 import {
   FindMyWay,
   HttpEffect,
@@ -14,6 +14,7 @@ import {
   ProblemDetails
 } from "effect/http"
 import { HttpApi, type HttpApiGroup } from "effect/http-api"
+import { scrub } from "../internal/scrub.ts"
 
 const methods = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const
 
@@ -69,6 +70,8 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
               })
             ))
         ),
+        // What nobody foresaw: the caller is told an id, the log the whole of it but for secrets.
+        Effect.tapCause((cause) => Cause.hasDies(cause) ? Effect.logError(scrub(Cause.pretty(cause))) : Effect.void),
         Effect.annotateLogs("request.id", id),
         Effect.annotateSpans("request.id", id)
       )

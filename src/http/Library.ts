@@ -8,20 +8,10 @@ export interface Failure {
   readonly _tag: string
 }
 
-/** Documents as a service offers them, whatever stands behind: the methods of a store, each with any typed failure. */
-export type Documents =
-  & Pick<Service, "name">
-  & {
-    readonly [Method in "add" | "addMany" | "get" | "update" | "delete" | "list"]: (
-      ...args: Parameters<Service[Method]>
-    ) => Effect.Effect<Effect.Success<ReturnType<Service[Method]>>, Failure>
-  }
-  & { readonly stats: Effect.Effect<Effect.Success<Service["stats"]>, Failure> }
-
 export class Library extends Context.Service<Library, {
   readonly search: (request: SearchRequest) => Effect.Effect<Served.Served<SearchAnswer>, Failure>
   /** Where documents are read and written. */
-  readonly documents: Documents
+  readonly documents: Service
   /** What every answer lacks for now, such as documents that are still being indexed. */
   readonly lacks: Effect.Effect<ReadonlyArray<string>>
 }>()("holdfast/http/Library") {

@@ -86,7 +86,9 @@ export const respond = (
   lacks: ReadonlyArray<string> = []
 ): SearchResponse => {
   const reasons = [
-    ...answer.failures.map(({ category, provider }) => `${provider} did not answer: ${category}`),
+    ...answer.failures.map(({ category, provider }) =>
+      `${provider} ${refusals[category] ?? `did not answer: ${category}`}`
+    ),
     ...(answer._tag === "Stale" ? [`the answer is ${Math.round(answer.age / 1_000)} s old`] : []),
     ...(answer._tag === "Partial" ? [`without ${answer.missing.join(", ")}`] : []),
     ...(answer._tag === "Default" ? ["nobody answered: this is the declared default"] : []),
@@ -99,6 +101,13 @@ export const respond = (
     reasons,
     answer
   }
+}
+
+const refusals: { readonly [tag: string]: string } = {
+  CircuitOpen: "was not asked: its circuit is open",
+  BulkheadFull: "was not asked: too many calls wait for it",
+  RateLimited: "was not asked: its rate limit is reached",
+  DeadlineExceeded: "had no time left"
 }
 
 const losses: { readonly [L in Loss]: string } = {

@@ -198,6 +198,11 @@ it("names everything that an answer lacks", () => {
     completeness: "Degraded",
     reasons: ["openai did not answer: NETWORK", "searched by words instead of meaning"]
   })
+  const refused = [Served.failure("openai", { _tag: "CircuitOpen" })]
+  assert.deepInclude(respond(Served.live({ ...value, losses: [] }, "neon", { degraded: true, failures: refused })), {
+    completeness: "Degraded",
+    reasons: ["openai was not asked: its circuit is open"]
+  })
   assert.deepInclude(respond(Served.stale({ ...value, losses: [] }, "openai", 90_000, failures)), {
     completeness: "Degraded",
     reasons: ["openai did not answer: NETWORK", "the answer is 90 s old"]
