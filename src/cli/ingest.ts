@@ -1,0 +1,141 @@
+/** `holdfast ingest PATH...`: puts Markdown, text and JSONL into the store, or into the server that runs on it. */
+import { Console, Data, Effect, Option, Schema } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
+import { ProviderError, UnknownError } from "../ProviderError.ts"
+import * as Documents from "../vectorstore/Documents.ts"
+import { DocumentId, type ItemReport, type Service, VectorStore } from "../vectorstore/VectorStore.ts"
+import * as Configuration from "./Configuration.ts"
+import * as Progress from "./Progress.ts"
+import * as ServerFile from "./ServerFile.ts"
+
+/** Some of what was named was not taken; the rest was. */
+class NotAllTaken extends Data.TaggedError("NotAllTaken")<{ readonly message: string }> {}
+
+/** Problems told one by one; the others are counted. */
+const told = 20
+
+export const ingest = Command.make(
+  "ingest",
+  {
+    paths: Argument.Path("path").pipe(
+      Argument.withDescription("Files or folders: Markdown (.md), text (.txt), or a document on each line (.jsonl)"),
+      Argument.variadic({ min: 1 })
+    ),
+    again: Flag.Boolean("again").pipe(
+      Flag.withDescription("Store files that were stored before once more. Defaults to false"),
+      Flag.withDefault(false)
+    )
+  },
+  Effect.fnUntraced(function*({ again, paths }) {
+    const configuration = yield* Configuration.read
+    const { files, problems: unfound } = yield* Documents.find(paths)
+    const sources = yield* Effect.forEach(files, Documents.read)
+    const problems = [...unfound, ...sources.flatMap(({ problems }) => problems)]
+    for (const { file, line, message } of problems.slice(0, told)) {
+      yield* Console.error(`${file}${line === undefined ? "" : `:${line}`}: ${message}`)
+    }
+    const progress = yield* Progress.make("Storing")
+    const run = (store: Pick<Service, "addMany">) =>
+      Documents.ingest(store, sources, { again, onProgress: progress.update }).pipe(Effect.ensuring(progress.finish))
+    const server = yield* ServerFile.find(configuration.directory)
+    const report = yield* sources.every(({ documents }) => documents.length === 0)
+      ? Effect.succeed<Documents.Report>({ stored: 0, alreadyStored: 0, failed: [] })
+      : Option.match(server, {
+        onSome: (url) => run({ addMany: (documents, options) => sendAll(url, documents, options) }),
+        onNone: () =>
+          Effect.flatMap(
+            Effect.promise(() => import("./Home.ts")),
+            (Home) => Effect.provide(Effect.flatMap(VectorStore, run), Home.layer(configuration))
+          )
+      })
+    for (const { error, file, id } of report.failed.slice(0, told)) {
+      yield* Console.error(`${file}: document ${id}: ${error.message}`)
+    }
+    yield* Console.log(
+      `${report.stored} documents of ${sources.length} files are stored` +
+        (report.alreadyStored === 0
+          ? ""
+          : `; ${report.alreadyStored} were stored before (--again stores them once more)`)
+    )
+    const lost = problems.length + report.failed.length
+    if (lost > 0) {
+      const [first] = problems
+      const where = first === undefined
+        ? ""
+        : `; the first is ${first.file}${first.line === undefined ? "" : ` line ${first.line}`}`
+      return yield* new NotAllTaken({ message: `${lost} could not be taken${where}. The rest is stored.` })
+    }
+  })
+).pipe(
+  Command.withDescription("Store documents: files, or all files in folders"),
+  Command.withExamples([
+    { command: "holdfast ingest notes/", description: "Every .md, .txt and .jsonl in a folder" },
+    { command: "holdfast ingest papers.jsonl", description: `Lines such as {"id":"7","title":"...","text":"..."}` }
+  ])
+)
+
+// --- the server's side: documents go over in requests that keep below its limit of 1 MiB
+
+const bytesPerRequest = 400_000
+
+const Answer = Schema.Struct({
+  items: Schema.Array(Schema.Struct({
+    id: DocumentId,
+    outcome: Schema.Literals(["Stored", "AlreadyStored", "Failed", "Unknown"]),
+    category: Schema.optionalKey(Schema.String)
+  }))
+})
+const decode = Schema.decodeUnknownEffect(Answer)
+
+const failure = (message: string): ProviderError =>
+  new ProviderError({
+    provider: "server",
+    operation: "addMany",
+    reason: new UnknownError({ message, rule: "cli/ingest", delivered: "unknown" })
+  })
+
+const sendAll = Effect.fnUntraced(
+  function*(url: string, ...[documents, options]: Parameters<Service["addMany"]>) {
+    const client = yield* HttpClient.HttpClient
+    const items: Array<ItemReport> = []
+    for (let start = 0; start < documents.length;) {
+      let bytes = 0
+      let end = start
+      while (end < documents.length && end - start < 500) {
+        bytes += Buffer.byteLength(JSON.stringify(documents[end]))
+        if (bytes > bytesPerRequest && end > start) break
+        end++
+      }
+      const part = documents.slice(start, end)
+      const response = yield* client.execute(
+        HttpClientRequest.bodyJsonUnsafe(HttpClientRequest.post(`${url}/api/vectorstore/documents/batch`), {
+          documents: part,
+          ...(options?.operationId === undefined ? {} : { operationId: options.operationId })
+        })
+      )
+      if (response.status >= 400) {
+        return yield* failure(
+          `The server at ${url} answered ${response.status}: ${(yield* response.text).slice(0, 300)}`
+        )
+      }
+      for (const { category, id, outcome } of (yield* decode(yield* response.json)).items) {
+        items.push(
+          outcome === "Failed" || outcome === "Unknown"
+            ? { _tag: outcome, id, error: failure(category ?? "the server does not say why") }
+            : { _tag: outcome, id }
+        )
+      }
+      start = end
+      yield* options?.onProgress?.(end, documents.length) ?? Effect.void
+    }
+    return { items }
+  },
+  Effect.provide(FetchHttpClient.layer),
+  (self, url) =>
+    Effect.catchTag(
+      self,
+      ["HttpClientError", "SchemaError"],
+      () => Effect.fail(failure(`The server at ${url} cannot be asked. Is it still running? Try again in a moment.`))
+    )
+)
