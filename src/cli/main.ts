@@ -8,8 +8,12 @@ import { fileURLToPath } from "node:url"
 const loaders = {
   serve: () => import("./serve.ts").then(({ serve }) => serve),
   demo: () => import("./demo.ts").then(({ demo }) => demo),
+  ingest: () => import("./ingest.ts").then(({ ingest }) => ingest),
   search: () => import("./search.ts").then(({ search }) => search),
-  classify: () => import("./classify.ts").then(({ classify }) => classify)
+  eval: () => import("./eval.ts").then(({ evaluate }) => evaluate),
+  classify: () => import("./classify.ts").then(({ classify }) => classify),
+  explain: () => import("./explain.ts").then(({ explain }) => explain),
+  simulate: () => import("./simulate.ts").then(({ simulate }) => simulate)
 }
 
 const version = Effect.flatMap(
