@@ -379,22 +379,19 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
       if (entry === undefined) return undefined
       const now = nowOf(fiber)
       const use = core.use(entry, now)
-      switch (use) {
-        case "Fresh":
-          counts.hits++
-          call.onResult?.("hit")
-          break
-        case "Revalidate":
-          counts.stale++
-          call.onResult?.("stale")
-          if (flights.refresh(workOf(call), fiber)) counts.refreshes++
-          break
-        case "IfError":
-        case "Dead":
-          return undefined
-      }
+      if (use === "IfError" || use === "Dead") return undefined
       core.touch(entry)
-      return servedOf(entry, use, now)
+      const served = servedOf(entry, use, now)
+      if (use === "Fresh") {
+        counts.hits++
+        call.onResult?.("hit")
+      } else {
+        counts.stale++
+        call.onResult?.("stale")
+        // May end at once and overwrite the entry.
+        if (flights.refresh(workOf(call), fiber)) counts.refreshes++
+      }
+      return served
     },
     ask: (call) => flights.join(workOf(call)),
     lastResort: (call, now, failures) => {

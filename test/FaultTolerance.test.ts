@@ -389,6 +389,27 @@ it.effect("scenario 45: 1,000 identical calls at once ask once; one that has les
     assert.strictEqual(a.calls, 1)
   }))
 
+it.effect("what refreshes in the background has the service's deadline, not the caller's", () =>
+  Effect.gen(function*() {
+    const seen: Array<number> = []
+    const a = provider("a")
+    a.answer = Effect.withFiber((fiber) => {
+      seen.push(fiber.getRef(Deadline.current))
+      return Effect.succeed("A")
+    })
+    const { execute } = yield* FaultTolerance.make(Store, {
+      ...plain,
+      providers: [a],
+      cache: { fresh: "1 second", revalidate: "1 minute" },
+      deadline: "10 seconds"
+    })
+    const get = execute({ operation: "get", cacheKey: 1 }, use)
+    yield* get
+    yield* TestClock.adjust("2 seconds")
+    assert.strictEqual((yield* Deadline.within("500 millis")(get))._tag, "Stale")
+    assert.deepStrictEqual(seen, [10_000, 12_000])
+  }))
+
 it.effect("tenants and operations do not share answers, and the cache can be passed by", () =>
   Effect.gen(function*() {
     const a = provider("a")
@@ -517,6 +538,37 @@ it.effect("scenario 52: a network error once makes two calls and one retry", () 
     const { services: [store] } = yield* measured.read({ services: ["store"] })
     assert.strictEqual(store?.retried, 1)
   }).pipe(Effect.provide(Telemetry.layer())))
+
+it.effect("an answer that a second attempt beside the first brought says so", () =>
+  Effect.gen(function*() {
+    const a = provider("a")
+    a.answer = Effect.suspend(() => a.calls === 1 ? Effect.never : Effect.succeed("A"))
+    const { execute } = yield* FaultTolerance.make(Store, {
+      service: "store",
+      providers: [a],
+      pipeline: { hedge: { delay: "100 millis" } }
+    })
+    const fiber = yield* Effect.forkChild(execute({ operation: "get", idempotent: true }, use))
+    yield* TestClock.adjust("100 millis")
+    const served = yield* Fiber.join(fiber)
+    assert.deepStrictEqual([served.hedged, served.attempts], [true, 2])
+  }))
+
+it.effect("a provider may have policies of its own", () =>
+  Effect.gen(function*() {
+    const [a, b] = [provider("a", Effect.never), provider("b", Effect.never)]
+    const { execute } = yield* FaultTolerance.make(Store, {
+      ...plain,
+      providers: [{ ...a, pipeline: { timeout: "1 second" } }, b],
+      pipeline: { timeout: "3 seconds" }
+    })
+    const fiber = yield* Effect.forkChild(Effect.flip(execute({ operation: "get" }, use)))
+    yield* TestClock.adjust("3999 millis")
+    assert.isUndefined(fiber.pollUnsafe())
+    yield* TestClock.adjust("1 millis")
+    const error = yield* Fiber.join(fiber)
+    assert.deepStrictEqual(error._tag === "AllProvidersFailed" && categories(error), ["a: TIMEOUT", "b: TIMEOUT"])
+  }))
 
 it.effect("retry, circuit breaker, fallback and degradation can be switched off, each by itself", () =>
   Effect.gen(function*() {
@@ -675,7 +727,7 @@ it.effect("scenario 58: of a batch whose middle part fails the rest is stored, a
       )
     const { execute } = yield* FaultTolerance.make(Store, { ...plain, providers: [provider("a")] })
     const reportOf = (failures: ReadonlyArray<Served.Failure>) => {
-      const cause = (failures[0]?.error as ProviderError).cause
+      const cause = (failures[0]!.error as ProviderError).cause
       return cause instanceof PartFailed
         ? Option.some({ value: cause.report, missing: cause.report.failed.map(String) })
         : Option.none()

@@ -1,5 +1,5 @@
 import { assert, expectTypeOf, it } from "@effect/vitest"
-import { Cause, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Random, Schema, Scope } from "effect"
+import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Random, Schema, Scope } from "effect"
 import { Persistence } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import * as Deadline from "../src/Deadline.ts"
@@ -97,6 +97,17 @@ it.effect("past its freshness an answer is served at once while one call fetches
     assert.strictEqual(p.calls, 2)
     const { refreshes, stale } = yield* cache.stats
     assert.deepStrictEqual({ refreshes, stale }, { refreshes: 1, stale: 2 })
+  }))
+
+it.effect("a refresh that ends at once does not put the new value into the old answer", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>({ fresh: "10 seconds", revalidate: "5 seconds" })
+    const p = provider(1)
+    yield* cache.serve("a", p.served)
+    yield* TestClock.adjust("12 seconds")
+    p.answer = Exit.succeed(2)
+    assert.deepStrictEqual(yield* cache.serve("a", p.served), Served.stale(1, "p", 12_000))
+    assert.deepStrictEqual(yield* cache.serve("a", p.served), Served.cached(2, "p", 0))
   }))
 
 it.effect("a refresh is not bound by the deadline of the caller who caused it", () =>
@@ -412,58 +423,85 @@ it.effect("an answer that arrived since is taken instead of asking again", () =>
     assert.strictEqual((yield* late).value, 1)
   }))
 
-it("interruption law: wherever callers are interrupted, nothing runs on, nobody hangs, and no entry is poisoned", () => {
+/** When an answer was asked for and made, and for which key; in events, which are finer than time. */
+interface Version {
+  readonly key: number
+  readonly begun: number
+  readonly madeAt: number
+}
+
+it("interruption law and model: whoever is interrupted, nothing runs on, nobody hangs, and every answer is one the rules allow", () => {
+  const fresh = 20
+  const stale = 60
   law(
     3000,
     Effect.scoped(Effect.gen(function*() {
       const revalidate = (yield* Random.nextBoolean) ? 20 : 0
-      const cache = yield* ResponseCache.make<number>({ fresh: 20, revalidate, stale: 60, capacity: 3 })
+      const cache = yield* ResponseCache.make<number>({ fresh, revalidate, stale, capacity: 3 })
+      const versions: Array<Version> = []
+      const invalidated = [0, 0]
+      let events = 0
       let running = 0
-      let version = 0
-      const produced = new Set<number>()
-      const lookup = Effect.suspend(() => {
-        running++
-        return Effect.gen(function*() {
-          yield* someSteps(15)
-          if ((yield* Random.nextIntBetween(0, 4)) === 0) return yield* network
-          const value = ++version
-          produced.add(value)
-          return Served.live(value, "p")
-        }).pipe(Effect.onExit(() => Effect.sync(() => void running--)))
-      })
+      const lookup = (key: number) =>
+        Effect.suspend(() => {
+          running++
+          const begun = ++events
+          return Effect.gen(function*() {
+            yield* someSteps(15)
+            if ((yield* Random.nextIntBetween(0, 4)) === 0) return yield* network
+            return Served.live(versions.push({ key, begun, madeAt: yield* Clock.currentTimeMillis }) - 1, "p")
+          }).pipe(Effect.onExit(() => Effect.sync(() => void running--)))
+        })
+      const check = (key: number, asked: number, served: Served.Served<number>): void => {
+        const version = versions[served.value]!
+        const age = Served.ageOf(served)
+        assert.strictEqual(version.key, key)
+        if (served._tag === "Live") return
+        // What was kept was not begun before the last invalidation that the caller could know of.
+        if (invalidated[key % 2]! < asked) assert.isAbove(version.begun, invalidated[key % 2]!)
+        if (served._tag === "Cached") return assert.isBelow(age, fresh)
+        assert.isAtLeast(age, fresh)
+        assert.isBelow(age, fresh + (served.failures.length > 0 ? stale : revalidate))
+      }
       const caller = Effect.gen(function*() {
         yield* someSteps(30)
         const key = yield* Random.nextIntBetween(0, 5)
-        const served = yield* cache.serve(key, lookup, { tags: [`t${key % 2}`] })
-        assert.isTrue(produced.has(served.value))
-        if ((yield* Random.nextIntBetween(0, 6)) === 0) yield* cache.invalidateTag("t0")
+        if ((yield* Random.nextIntBetween(0, 6)) === 0) {
+          const before = ++events
+          yield* cache.invalidateTag(`t${key % 2}`)
+          invalidated[key % 2] = Math.max(invalidated[key % 2]!, before)
+        }
+        const asked = ++events
+        check(key, asked, yield* cache.serve(key, lookup(key), { tags: [`t${key % 2}`] }))
       })
       yield* Effect.forEach(
         Array.from({ length: 8 }),
         () =>
           Effect.gen(function*() {
-            if (yield* Random.nextBoolean) {
-              const { exit } = yield* interruptedSomewhere(caller, 60)
-              // Interrupted, or done before: never a failure that is nobody's.
-              if (Exit.isFailure(exit) && !Cause.hasInterrupts(exit.cause)) {
-                assert.strictEqual(Option.getOrUndefined(Exit.findErrorOption(exit)), network)
-              }
-            } else {
-              const exit = yield* Effect.exit(caller)
-              if (Exit.isFailure(exit)) assert.strictEqual(Option.getOrUndefined(Exit.findErrorOption(exit)), network)
-            }
+            const interrupt = yield* Random.nextBoolean
+            const exit = interrupt ? (yield* interruptedSomewhere(caller, 60)).exit : yield* Effect.exit(caller)
+            // Interrupted, or done before: never a failure that is nobody's, never a defect.
+            if (Exit.isSuccess(exit) || (interrupt && Cause.hasInterrupts(exit.cause))) return
+            const error = Exit.findErrorOption(exit)
+            if (Option.isNone(error)) return yield* exit
+            assert.strictEqual(error.value, network)
           }),
         { concurrency: "unbounded" }
       )
       // Only what the cache itself refreshes may still run; it ends by itself.
       if (revalidate > 0) yield* Effect.sleep(100)
-      assert.strictEqual(running, 0)
       const { entries, inFlight } = yield* cache.stats
-      assert.strictEqual(inFlight, 0)
+      assert.deepStrictEqual([running, inFlight], [0, 0])
       assert.isAtMost(entries, 3)
+      const now = yield* Clock.currentTimeMillis
       for (let key = 0; key < 5; key++) {
         const held = yield* cache.peek(key)
-        if (Option.isSome(held)) assert.isTrue(produced.has(held.value.value))
+        if (Option.isSome(held)) {
+          const version = versions[held.value.value]!
+          assert.strictEqual(version.key, key)
+          assert.strictEqual(now - version.madeAt, Served.ageOf(held.value))
+          assert.isAbove(version.begun, invalidated[key % 2]!)
+        }
       }
     }))
   )
