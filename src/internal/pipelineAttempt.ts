@@ -236,7 +236,6 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
     }
     this.at = now
     this.phase = "Admitted"
-    call.shared.recorder?.begin(now)
     return "Admitted"
   }
 
@@ -297,6 +296,11 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
     })
   }
 
+  protected started(): void {
+    this.phase = "Started"
+    this.plan.call.shared.recorder?.begin(this.at)
+  }
+
   protected leave(exit: AnyExit): undefined {
     if (this.phase !== "Settled") this.judge(exit, this.now())
     this.giveBack()
@@ -309,17 +313,25 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
     }
   }
 
+  /** The call did not take place: it does not count for the limit. */
+  protected untake(): void {
+    if (!this.taken) return
+    this.taken = false
+    this.plan.stages.rateLimit!.core.limiter.untake(this.plan.call.cost)
+  }
+
   // -- what the outcome means ----------------------------------------------------------------------------------------
 
   /** The one settlement. */
   protected judge(exit: AnyExit, now: number): void {
     const { phase } = this
     this.phase = "Settled"
-    if (phase !== "Started" && this.taken) {
-      this.taken = false
-      this.plan.stages.rateLimit!.core.limiter.untake(this.plan.call.cost)
+    if (phase === "Asking" || phase === "Admitted") {
+      // No call was made.
+      this.untake()
+      if (phase === "Admitted") this.circuit?.release(this.token, now)
+      return
     }
-    if (phase === "Asking") return
     if (exit._tag === "Success") return this.succeeded(now)
     const { reasons } = exit.cause
     if (reasons.some(Cause.isInterruptReason)) return this.dropped(now)
@@ -432,7 +444,7 @@ class InPlace extends Attempt {
   }
 
   protected go(): AnyEffect {
-    this.phase = "Started"
+    this.started()
     // Promises never run in place.
     return this.plan.work._tag === "Effect" ? this.plan.work.effect : Effect.never
   }
@@ -461,8 +473,10 @@ class Apart extends Attempt implements Timed {
     if (answer === "Refused") {
       resume(this.rescue())
     } else {
+      // Asked again inside the frames, which are not there yet: what was taken outside of them could be lost.
+      this.untake()
       this.inFrame = true
-      resume(this.framed(Effect.suspend(() => this.proceed(answer))))
+      resume(this.framed(Effect.suspend(() => this.proceed(this.ask()))))
     }
     return undefined
   }
@@ -477,7 +491,7 @@ class Apart extends Attempt implements Timed {
 
   /** Starts the admitted work and its timeout. Returns how to cancel it. */
   private launch(resume: Resume): Effect.Effect<void> | undefined {
-    this.phase = "Started"
+    this.started()
     this.resume = resume
     const { work } = this.plan
     return work._tag === "Effect" ? this.runEffect(work.effect) : this.runPromise(work.start)
@@ -536,6 +550,8 @@ class Apart extends Attempt implements Timed {
 
   /** The caller was interrupted: neutral, whatever the work makes of it. */
   private cancel(): void {
+    // Effect cancels also what ended by an interruption of its own.
+    if (this.phase === "Settled") return
     this.disarm()
     this.judge(interrupted, this.now())
     this.controller?.abort()
