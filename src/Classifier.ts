@@ -226,7 +226,7 @@ class Result implements Classification {
     return waitOf(this.chain, this.tag, this.context.now)
   }
   get delivered(): Delivered {
-    return deliveredOf(this.found, this.context.phase ?? phaseOf(this.chain), this.tag)
+    return deliveredOf(this.found, this.context.phase ?? phaseOf(this.chain))
   }
   get overrides(): VerdictOverrides | undefined {
     return overridesOf(this.found, this.chain, this.context.phase ?? phaseOf(this.chain))
@@ -281,12 +281,12 @@ const first = <A>(chain: Chain, read: (evidence: Evidence) => A | undefined): A 
 const phaseOf = (chain: Chain): FailureContext["phase"] =>
   first(chain, ({ operation }) => operation === "connect" || operation === "commit" ? operation : undefined)
 
-const deliveredOf = (found: Finding | undefined, phase: FailureContext["phase"], tag: ReasonTag): Delivered => {
+const deliveredOf = (found: Finding | undefined, phase: FailureContext["phase"]): Delivered => {
+  if (phase === "connect") return "no"
   if (found === undefined) return "unknown"
   const { decision, evidence } = found
-  if (phase === "connect" && table[tag].retry !== "Never") return "no"
-  return decision.delivered ??
-    (evidence.status !== 0 || decision.rule?.startsWith("sqlstate") === true ? "yes" : "unknown")
+  const answered = evidence.status !== 0 || decision.rule?.startsWith("sqlstate") === true
+  return decision.delivered ?? (answered ? "yes" : "unknown")
 }
 
 const overridesOf = (

@@ -1,5 +1,5 @@
 import { assert, expectTypeOf, it } from "@effect/vitest"
-import { Cause, Duration, Effect, Layer, Schema } from "effect"
+import { Cause, Duration, Effect, type Layer, Schema } from "effect"
 import * as Classifier from "../src/Classifier.ts"
 import { rebuild } from "../src/internal/errorShape.ts"
 import { mayRetry, ProviderError, RateLimitError, reasons, type ReasonTag, table } from "../src/ProviderError.ts"

@@ -5,7 +5,7 @@ import {
   type FinalReason,
   mayRetry,
   ProviderError,
-  RateLimitError,
+  type RateLimitError,
   type Reason,
   reasons,
   type ReasonTag,

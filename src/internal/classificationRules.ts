@@ -145,8 +145,10 @@ const onSqlState = (decision: Decision, evidence: Evidence): Decision => {
     case "sqlstate:08P01":
       return saidBy(evidence) ?? { ...meanings.invalid(), rule }
     // Neon's proxy says everything at connect so; elsewhere it is an internal error.
-    case "sqlstate:XX000":
-      return saidBy(evidence) ?? decision
+    case "sqlstate:XX000": {
+      const said = saidBy(evidence)
+      return said === undefined || (said.tag === "TemporaryFailureError" && said.detail === undefined) ? decision : said
+    }
     case "sqlstate:28000":
       return /not allowed|not permitted/.test(text) ? { ...meanings.authorization, rule } : decision
   }
