@@ -206,6 +206,25 @@ it.effect("callers in the queue are refused at once when the circuit opens", () 
     assert.deepStrictEqual(yield* pipeline.bulkhead!.stats, { limit: 1, running: 0, queued: 0 })
   }))
 
+it.effect("callers that wait for the rate limit are refused at once when the circuit opens", () =>
+  Effect.gen(function*() {
+    const pipeline = yield* Pipeline.make({
+      provider: "p",
+      breaker: { failureThreshold: 1, recoveryTimeout: "1 hour", jitter: false },
+      rateLimit: { limit: 1, window: "1 hour", burst: 1, maxWait: "2 hours" }
+    })
+    const gate = yield* Deferred.make<never, ProviderError>()
+    const first = yield* Deferred.await(gate).pipe(pipeline.protect(call), Effect.flip, Effect.forkChild)
+    yield* Effect.yieldNow
+    const waiting = yield* Effect.succeed(1).pipe(pipeline.protect(call), Effect.flip, Effect.forkChild)
+    yield* TestClock.adjust("1 minute")
+    assert.isUndefined(waiting.pollUnsafe())
+    yield* Deferred.fail(gate, unavailable)
+    yield* Fiber.join(first)
+    assert.strictEqual((yield* Fiber.join(waiting))._tag, "CircuitOpen")
+    assert.strictEqual(pipeline.rateLimit!.core.queued, 0)
+  }))
+
 it.effect("queued callers of another circuit stay in the queue", () =>
   Effect.gen(function*() {
     const pipeline = yield* Pipeline.make({

@@ -1,0 +1,82 @@
+import { NodeServices } from "@effect/platform-node"
+import { assert, it } from "@effect/vitest"
+import { Console, Effect, FileSystem } from "effect"
+import { Command } from "effect/cli"
+import { explain } from "../../src/cli/explain.ts"
+
+/** Runs the command and gives back what it printed. */
+const run = (...args: ReadonlyArray<string>) =>
+  Effect.gen(function*() {
+    const lines: Array<string> = []
+    const log = (...args: ReadonlyArray<unknown>): void => void lines.push(args.join(" "))
+    const printing: Console.Console = Object.assign(Object.create(yield* Console.Console), { log })
+    yield* Command.runWith(explain, { version: "0.0.0" })(args).pipe(
+      Effect.provideService(Console.Console, printing)
+    )
+    return lines.join("\n")
+  }).pipe(Effect.provide(NodeServices.layer))
+
+const withFile = (name: string, text: string) =>
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const directory = yield* fs.makeTempDirectoryScoped()
+    yield* fs.writeFileString(`${directory}/${name}`, text)
+    return `${directory}/${name}`
+  }).pipe(Effect.provide(NodeServices.layer))
+
+it.effect("explains the defaults and the presets when no file is named", () =>
+  Effect.gen(function*() {
+    const text = yield* run()
+    for (const name of ["defaults", "OpenAI preset", "Neon preset", "Unified preset"]) assert.include(text, `${name}\n`)
+    assert.include(text, "attempts: 4 at most")
+  }))
+
+it.effect("reads the specification's names from TOML", () =>
+  Effect.gen(function*() {
+    const path = yield* withFile(
+      "settings.toml",
+      `attemptsInside = 4
+deadlineMs = 10000
+[retryConfig]
+maxRetries = 3
+baseDelayMs = 1000
+timeoutMs = 20000
+[circuitBreakerConfig]
+failureThreshold = 5
+recoveryTimeoutMs = 60000
+`
+    )
+    const text = yield* run(path)
+    assert.include(text, "attempts: 16 at most")
+    assert.include(text, "warning: attempt timeout exceeds the deadline: 20s of 10s")
+    assert.include(text, "warning: nested retries: 16 attempts")
+    assert.include(text, "opens after 5 failures in a row, for 1m at first")
+  }))
+
+it.effect("reads several pipelines from JSON", () =>
+  Effect.gen(function*() {
+    const path = yield* withFile(
+      "settings.json",
+      JSON.stringify({
+        pipelines: {
+          openai: { timeout: "60 seconds", retry: true, breaker: true },
+          neon: { timeout: 30_000, bulkhead: { limit: 5, maxWait: "1 second" } }
+        }
+      })
+    )
+    const text = yield* run(path)
+    assert.include(text, "openai\n")
+    assert.include(text, "neon\n")
+    assert.include(text, "5 at once, 64 waiting up to 1s")
+  }))
+
+it.effect("says what is wrong with a file, by its field", () =>
+  Effect.gen(function*() {
+    const error = (name: string, text: string) =>
+      Effect.flatMap(withFile(name, text), (path) => Effect.map(Effect.flip(run(path)), (error) => error.message))
+    assert.match(yield* error("a.json", "{\"retry\":{\"maxRetries\":11}}"), /retry\.maxRetries must be a whole number/)
+    assert.match(yield* error("b.json", "{\"retry\":{\"maxretries\":1}}"), /maxretries/)
+    assert.match(yield* error("c.json", "{"), /c\.json: /)
+    assert.match(yield* error("d.toml", "retry = ["), /d\.toml: /)
+    assert.match(yield* error("e.json", "{\"timeout\":\"soon\"}"), /timeout/)
+  }))
