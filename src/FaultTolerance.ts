@@ -201,6 +201,11 @@ const enabled = Config.String("USE_FAULT_TOLERANT").pipe(
 
 const ordinals = ["primary", "secondary", "emergency"]
 
+const nameOf = (provider: object, index: number): string =>
+  "name" in provider && typeof provider.name === "string"
+    ? provider.name
+    : ordinals[index] ?? `provider-${index + 1}`
+
 /**
  * Builds the providers, once and in order, and the policies around them. All of it lives as long as the scope.
  *
@@ -246,7 +251,7 @@ const build = Effect.fnUntraced(function*<Id, S>(key: Context.Key<Id, S>, option
     const [index, item] of (is(options.enableFallback) ? options.providers : options.providers.slice(0, 1)).entries()
   ) {
     const provider: Provider<Id, S> = isLayer(item) ? { layer: item } : item
-    const name = provider.name ?? ordinals[index] ?? `provider-${index + 1}`
+    const name = nameOf(provider, index)
     const { breaker, retry, ...others } = on ? { ...defaults, ...options.pipeline, ...provider.pipeline } : {}
     members.push({
       name,
@@ -277,6 +282,7 @@ const build = Effect.fnUntraced(function*<Id, S>(key: Context.Key<Id, S>, option
   const telemetry = yield* Telemetry
   const core: Core<S> = {
     ...settings,
+    deadlineMillis: on ? settings.deadlineMillis : Infinity,
     service,
     members,
     level: is(options.enableGracefulDegradation) ? level : undefined,
@@ -314,10 +320,12 @@ const settingsOf = (options: Settings) => {
   const { deadline, fallbackConcurrency, fallbackTimeout, partialResultsThreshold, providers } = options
   const { ensure, int, millis, number } = checks("FaultTolerance")
   ensure(providers.length > 0, "providers", "must hold at least one")
-  const names = providers.flatMap((provider) =>
-    "name" in provider && typeof provider.name === "string" ? [provider.name] : []
+  ensure(
+    providers.every((provider) => isLayer(provider) || "layer" in provider || "service" in provider),
+    "providers",
+    "must each have a layer or a service"
   )
-  ensure(new Set(names).size === names.length, "providers", "must have different names")
+  ensure(new Set(providers.map(nameOf)).size === providers.length, "providers", "must have different names")
   return {
     deadlineMillis: millis("deadline", deadline, "30 seconds", { min: 1 }),
     fallbackTimeoutMillis: fallbackTimeout === undefined
@@ -462,7 +470,7 @@ const answer = <S>(
       tags: options.tags ?? [],
       schema: options.schema,
       lookup,
-      late: () => Fallback.allFailed(core.service, options.operation, [lateFailure(core.service)]),
+      late: () => lateOf(mode, core.service, options.operation, deadlineMillis),
       onResult: recorder === undefined ? undefined : (result) => recorder.cache(result, nowOf(fiber))
     }
 
@@ -624,8 +632,21 @@ const tell = <S>(
   sink?.(Event.FellBack.make({ at, service, operation, from, to, category: failure?.category ?? "" }))
 }
 
-const lateFailure = (service: string): Served.Failure =>
-  new Served.Failure({ provider: service, category: "DeadlineExceeded" })
+/** What a caller is told who joined another's call and ran out of time before it. */
+const lateOf = (mode: Fallback.Mode, service: string, operation: string, millis: number): Failing => {
+  const error = new Deadline.DeadlineExceeded({ after: Duration.millis(millis) })
+  const failures = [Served.failure(service, error)]
+  switch (mode._tag) {
+    case "FailFast":
+      return error
+    case "Partial":
+      return new Fallback.TooFewAnswers({ service, operation, answered: [], required: 1, failures })
+    case "Graceful":
+    case "Silent":
+    case "Cached":
+      return Fallback.allFailed(service, operation, failures)
+  }
+}
 
 const failuresOf = (service: string, error: Failing): ReadonlyArray<Served.Failure> =>
   "failures" in error

@@ -389,6 +389,25 @@ it.effect("scenario 45: 1,000 identical calls at once ask once; one that has les
     assert.strictEqual(a.calls, 1)
   }))
 
+it.effect("who joined another's call and ran out of time is told in the words of his mode", () =>
+  Effect.gen(function*() {
+    const a = provider("a", Effect.delay(Effect.succeed("A"), "5 seconds"))
+    const { execute } = yield* FaultTolerance.make(Store, { ...plain, providers: [a], cache: { fresh: "1 minute" } })
+    const options = { operation: "get", cacheKey: 1 } as const
+    yield* Effect.forkChild(execute(options, use))
+    yield* TestClock.adjust(0)
+    const hurried = { ...options, timeout: "1 second" } as const
+    const calls = yield* Effect.forkChild(Effect.all([
+      Effect.flip(execute({ ...hurried, mode: Fallback.failFast() }, use)),
+      Effect.flip(execute({ ...hurried, mode: Fallback.partial({ combine: () => "" }) }, use)),
+      Effect.map(execute({ ...hurried, mode: Fallback.silent("none") }, use), ({ value }) => value)
+    ], { concurrency: "unbounded" }))
+    yield* TestClock.adjust("1 second")
+    const [fast, partial, silent] = yield* Fiber.join(calls)
+    assert.deepStrictEqual([fast._tag, partial._tag, silent], ["DeadlineExceeded", "TooFewAnswers", "none"])
+    assert.strictEqual(a.calls, 1)
+  }))
+
 it.effect("what refreshes in the background has the service's deadline, not the caller's", () =>
   Effect.gen(function*() {
     const seen: Array<number> = []
@@ -646,6 +665,8 @@ it.effect("options that make no sense are refused by name", () =>
     })
     assert.strictEqual(yield* fieldOf({ providers: [] }), "providers")
     assert.strictEqual(yield* fieldOf({ providers: [a, a] }), "providers")
+    assert.strictEqual(yield* fieldOf({ providers: [a.layer, { ...a, name: "primary" }] }), "providers")
+    assert.strictEqual(yield* fieldOf({ providers: [{ name: "empty" }] }), "providers")
     assert.strictEqual(yield* fieldOf({ deadline: 0 }), "deadline")
     assert.strictEqual(yield* fieldOf({ partialResultsThreshold: 2 }), "partialResultsThreshold")
     assert.strictEqual(yield* fieldOf({ pipeline: { retry: { maxRetries: 11 } } }), "retry.maxRetries")
