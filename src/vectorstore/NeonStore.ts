@@ -194,7 +194,11 @@ const build = Effect.fnUntraced(function*(
     ready.pipe(
       Effect.flatMap((ready) =>
         sql.withTransaction(
-          Effect.andThen(sql`SELECT ${limits(ready.vectors, 1)}, ${takeLock(sql, t.schema)}`, write(ready))
+          // Two statements: a limit does not hold for the one that sets it, and the wait for the lock is to be limited.
+          Effect.andThen(
+            sql`SELECT ${limits(ready.vectors, 1)}`,
+            Effect.andThen(sql`SELECT ${takeLock(sql, t.schema)}`, write(ready))
+          )
         )
       ),
       typed(operation)

@@ -98,13 +98,26 @@ const migrations: ReadonlyArray<Migration> = [
   ]
 ]
 
+/**
+ * Whether the schema has a table or index of this name.
+ *
+ * **Gotchas**
+ *
+ * Not by `to_regclass`: that answers from a cache which a lock of ours does not refresh, so that who waited for another
+ * to make the tables would not see them.
+ */
+const exists = (sql: SqlClient, t: Tables, name: string) =>
+  Effect.map(
+    sql`SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+      WHERE n.nspname = ${t.schema} AND c.relname = ${name}`,
+    (rows) => rows.length > 0
+  )
+
 /** Makes what is missing. Safe for several processes at once, and for a role that may not create when nothing is missing. */
 export const migrate = Effect.fnUntraced(function*(sql: SqlClient, t: Tables) {
   const literal = `"${t.schema.replaceAll("\"", "\"\"")}"`
   const version = Effect.gen(function*() {
-    const [row] = yield* sql<{ readonly there: boolean }>`
-      SELECT to_regclass(${`${literal}.migrations`}) IS NOT NULL AS there`
-    if (row?.there !== true) return 0
+    if (!(yield* exists(sql, t, "migrations"))) return 0
     const [last] = yield* sql<{ readonly version: number }>`
       SELECT coalesce(max(version), 0)::int AS version FROM ${t.migrations}`
     return last?.version ?? 0
@@ -152,9 +165,7 @@ export const prepareVectors = Effect.fnUntraced(
     }
     const iterative = atLeast(extension.version, 0, 8)
     const known = sql<{ readonly no: number }>`SELECT no FROM ${t.spaces} WHERE id = ${space.id}`
-    const [there] = yield* sql<{ readonly there: boolean }>`
-      SELECT to_regclass(${`"${t.schema.replaceAll("\"", "\"\"")}".spaces`}) IS NOT NULL AS there`
-    const [before] = there?.there === true ? yield* known : []
+    const [before] = (yield* exists(sql, t, "spaces")) ? yield* known : []
     if (before !== undefined) return { _tag: "Indexed", space: before.no, type: indexType(space), iterative }
     const no = yield* sql.withTransaction(Effect.gen(function*() {
       yield* sql`SELECT ${takeLock(sql, t.schema)}`
@@ -196,12 +207,12 @@ export const indexVectors = Effect.fnUntraced(
   function*(sql: SqlClient, t: Tables, { space, type }: Extract<Vectors, { _tag: "Indexed" }>) {
     if (type === "vector") return
     const index = `embeddings_space_${space}`
-    const missing = Effect.map(
-      sql<{ readonly there: boolean; readonly rows: number }>`SELECT
-      to_regclass(${`"${t.schema.replaceAll("\"", "\"\"")}"."${index}"`}) IS NOT NULL AS there,
-      (SELECT count(*)::int FROM ${t.embeddings} WHERE space = ${space}) AS rows`,
-      ([row]) => row !== undefined && !row.there && row.rows >= indexedFrom
-    )
+    const missing = Effect.gen(function*() {
+      if (yield* exists(sql, t, index)) return false
+      const [row] = yield* sql<{ readonly rows: number }>`
+      SELECT count(*)::int AS rows FROM ${t.embeddings} WHERE space = ${space}`
+      return row !== undefined && row.rows >= indexedFrom
+    })
     if (!(yield* missing)) return
     yield* sql.withTransaction(Effect.gen(function*() {
       yield* sql`SELECT ${takeLock(sql, t.schema)}, set_config('statement_timeout', '0', true),
