@@ -78,11 +78,13 @@ const firstOf = (evidence: Evidence, decide: (code: string) => Decision | undefi
   return found
 }
 
-/** Text that quotes somebody's query says nothing of the failure. */
-const quotesQuery = (evidence: Evidence): boolean => evidence.text.startsWith("failed query:")
+/** No text, or one that quotes somebody's query, says nothing of the failure. */
+const isMute = ({ text }: Evidence): boolean =>
+  text === "" || (text.charCodeAt(0) === 102 && text.startsWith("failed query:"))
 
+// The end is what the SDKs of OpenAI and Anthropic say of an answer without a body.
 const saidBy = (evidence: Evidence): Decision | undefined =>
-  evidence.text === "" || quotesQuery(evidence) ? undefined : driverText(evidence.text)
+  isMute(evidence) || evidence.text.endsWith("status code (no body)") ? undefined : driverText(evidence.text)
 
 /** A rate that is really an exhausted credit, or a request that no waiting makes smaller. */
 const refineRate = (decision: Decision, evidence: Evidence): Decision => {
@@ -192,6 +194,9 @@ const ruleOf = (name: string, reads: ReadonlyArray<keyof Evidence>, decide: Rule
   decide
 })
 
+/** Names that tell nothing. */
+const isPlain = (name: string): boolean => name === "Error" || name === "" || name === "error" || name === "TypeError"
+
 /** What was classified before. */
 const own: ReadonlyArray<Rule> = [ruleOf("own-reason", ["tag", "value"], ownReason)]
 
@@ -210,7 +215,7 @@ const specific: ReadonlyArray<Rule> = [
     if (evidence.operation === "connect" && decision.tag === "TimeoutError") return { ...decision, delivered: "no" }
     return onSqlState(decision, evidence)
   }),
-  ruleOf("name", ["name", "className"], ({ className, name }) => nameDecision(name) ?? nameDecision(className)),
+  ruleOf("name", ["name", "className"], ({ name }) => isPlain(name) ? undefined : nameDecision(name)),
   ruleOf("http-status", ["status", "text"], onStatus),
   ruleOf("grpc-status", ["number", "details", "text"], (evidence) => {
     const { className, details, name, number } = evidence
@@ -235,7 +240,9 @@ const specific: ReadonlyArray<Rule> = [
   ruleOf(
     "generic-name",
     ["name", "className"],
-    ({ className, name }) => weakNameDecision(name) ?? weakNameDecision(className)
+    ({ className, name }) =>
+      (isPlain(name) ? undefined : weakNameDecision(name)) ??
+        (isPlain(className) ? undefined : nameDecision(className) ?? weakNameDecision(className))
   )
 ]
 
@@ -243,7 +250,7 @@ const specific: ReadonlyArray<Rule> = [
 const phrases: ReadonlyArray<Rule> = [
   ruleOf("text", ["text"], saidBy),
   ruleOf("status-in-text", ["text"], (evidence) => {
-    if (evidence.text === "" || quotesQuery(evidence)) return undefined
+    if (isMute(evidence)) return undefined
     const status = statusInText(evidence.text)
     const decision = status === 0 ? undefined : statuses.get(status) ?? statusClass(status)
     return decision === undefined ? undefined : { ...decision, rule: `status-in-text:${status}` }
@@ -290,7 +297,7 @@ const words: ReadonlyArray<Rule> = [
   ruleOf(
     "words",
     ["text"],
-    (evidence) => evidence.text === "" || quotesQuery(evidence) ? undefined : wordText(evidence.text)
+    (evidence) => isMute(evidence) ? undefined : wordText(evidence.text)
   ),
   ruleOf(
     "html",

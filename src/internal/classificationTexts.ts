@@ -227,11 +227,14 @@ export const wordText = (text: string): Decision | undefined => search(wordIndex
 const statusPattern =
   /\b(?:http(?:\/[\d.]+)?|http error|http_code|status(?:[ _-]?code)?|error code|response(?: code|:))[\s:=("'[]{0,4}(?:status(?:[ _-]?code)?|code|http|error)?[\s:=("'[]{0,4}([45]\d\d)\b(?![.,]?\d|%| ?ms\b)|\| ([45]\d\d): /
 
+const threeDigits = /[45]\d\d/
+
 const reasonPhrases =
   /^(?:bad |unauthori|payment |forbidden|not found|method not|request |conflict|gone|unprocess|too many|internal |not impl|gateway |service |status code|unavailable|no body)/
 
 /** The HTTP status that a text states as one: digits that are amounts, ports or parts of words are none. */
 export const statusInText = (text: string): number => {
+  if (!threeDigits.test(text)) return 0
   const stated = statusPattern.exec(text)
   if (stated !== null) return Number(stated[1] ?? stated[2])
   // `404 Not Found`, `503: ...`, `429 {"error": ...}`, `<title>502 Bad Gateway`
