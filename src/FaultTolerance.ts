@@ -7,34 +7,22 @@
  * A hit and a gated call touch no provider, so they say nothing about its health; the last resort stands outside the
  * deadline, so that spent time still gets an old answer. Interruption is never an answer.
  */
-import {
-  Cause,
-  Clock,
-  Config,
-  Context,
-  Duration,
-  Effect,
-  Exit,
-  type Fiber,
-  Layer,
-  Option,
-  Result,
-  type Schema,
-  type Scope
-} from "effect"
+import { Clock, Config, Context, type Duration, Effect, Layer, Option, type Scope } from "effect"
 import type { CircuitOpen } from "./CircuitBreaker.ts"
-import * as Deadline from "./Deadline.ts"
+import type * as Deadline from "./Deadline.ts"
 import * as Event from "./Event.ts"
-import * as Fallback from "./Fallback.ts"
+import type * as Fallback from "./Fallback.ts"
 import { checked, checks } from "./internal/options.ts"
+import { type CallOptions, type Core, execute, type Member, type Refusal } from "./internal/pipelineService.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
 import * as Pipeline from "./Pipeline.ts"
-import { mayRetry, ProviderError, type ReasonTag } from "./ProviderError.ts"
+import type { ProviderError } from "./ProviderError.ts"
 import * as ResponseCache from "./ResponseCache.ts"
-import * as Retry from "./Retry.ts"
-import * as Served from "./Served.ts"
+import type * as Served from "./Served.ts"
 import * as ServiceLevel from "./ServiceLevel.ts"
-import { type CallOutcome, type Recorder, Telemetry } from "./Telemetry.ts"
+import { Telemetry } from "./Telemetry.ts"
+
+export type { CallOptions } from "./internal/pipelineService.ts"
 
 // -- options ---------------------------------------------------------------------------------------------------------
 
@@ -84,39 +72,6 @@ export interface Options<Id, S> {
   readonly enableFallback?: boolean | undefined
   /** Without it the level stays Full and gates nothing. Defaults to true. */
   readonly enableGracefulDegradation?: boolean | undefined
-}
-
-/** Options of one call whose answer is an `A`. */
-export interface CallOptions<A = unknown> {
-  /** What is asked for, as a class of calls: `"search"`, not the text searched for. The specification's `operationName`. */
-  readonly operation: string
-  /** The whole request, as any structural value; equal requests share an answer. Without it nothing is cached. */
-  readonly cacheKey?: unknown
-  /** On whose behalf: nobody is answered from another's cache. */
-  readonly tenant?: string | undefined
-  /** Defaults to `Fallback.graceful()`. */
-  readonly mode?: Fallback.Mode<A> | undefined
-  /** The worst service level that the call tolerates: 0 is Full only, 4 is always. Defaults to always. */
-  readonly requiredServiceLevel?: ServiceLevel.LevelInput | undefined
-  /** For the whole call, in place of the service's `deadline`. */
-  readonly timeout?: Duration.Input | undefined
-  /**
-   * Whether the work may be done twice. Defaults to true where a `cacheKey` is given. Without it no provider is asked
-   * again for what may have been done; `false` keeps it from the next provider too, unless it surely was not done.
-   */
-  readonly idempotent?: boolean | undefined
-  /** The cached answer goes when one of these is invalidated. */
-  readonly tags?: ReadonlyArray<string> | undefined
-  /** Tags that this call, a write, makes invalid, whatever comes of it. */
-  readonly invalidates?: ReadonlyArray<string> | undefined
-  /** Lets the cached answer be shared between processes; see `ResponseCache.layerShared`. */
-  readonly schema?: Schema.Codec<A, unknown> | undefined
-  readonly priority?: number | undefined
-  readonly correlationId?: string | undefined
-  readonly bypassRetry?: boolean | undefined
-  readonly bypassCircuitBreaker?: boolean | undefined
-  /** Neither reads nor writes the cache. */
-  readonly bypassCache?: boolean | undefined
 }
 
 // -- what may come of it ---------------------------------------------------------------------------------------------
@@ -246,7 +201,7 @@ const build = Effect.fnUntraced(function*<Id, S>(key: Context.Key<Id, S>, option
   const on = yield* Effect.orElseSucceed(enabled, () => true)
   const is = (flag: boolean | undefined): boolean => on && flag !== false
 
-  const members: Array<Member<S>> = []
+  const members: Array<Checked<S>> = []
   for (
     const [index, item] of (is(options.enableFallback) ? options.providers : options.providers.slice(0, 1)).entries()
   ) {
@@ -336,19 +291,25 @@ const settingsOf = (options: Settings) => {
   }
 }
 
-/** The pipeline without retry, without breaker, or with both; they share what is left. */
+/** The pipeline as a whole, and without retry, breaker or both; they share what they have in common. */
 const variantsOf = Effect.fnUntraced(function*(options: Pipeline.Options) {
   const whole = yield* Pipeline.make(options)
-  const shared = { ...options, breaker: whole.breaker, rateLimit: whole.rateLimit, bulkhead: whole.bulkhead }
+  const { breaker, budget, bulkhead, rateLimit } = whole
+  const shared = { ...options, breaker, rateLimit, bulkhead }
+  const retry = options.retry === undefined ? undefined : { budget, ...(options.retry === true ? {} : options.retry) }
   const noRetry = yield* Pipeline.make({ ...shared, retry: undefined })
-  const noBreaker = yield* Pipeline.make({ ...shared, breaker: undefined })
+  const noBreaker = yield* Pipeline.make({ ...shared, retry, breaker: undefined })
   const neither = yield* Pipeline.make({ ...shared, retry: undefined, breaker: undefined })
   return (bypassRetry: boolean, bypassBreaker: boolean): Pipeline.Pipeline<Refusal> =>
     bypassRetry ? (bypassBreaker ? neither : noRetry) : bypassBreaker ? noBreaker : whole
 })
 
+interface Checked<S> extends Member<S> {
+  readonly health: Provider<never, S>["health"]
+}
+
 /** What drives the level: a provider is up when its circuits let calls through and its own check, if any, is content. */
-const checkOf = <S>(members: ReadonlyArray<Member<S>>): ServiceLevel.Check =>
+const checkOf = <S>(members: ReadonlyArray<Checked<S>>): ServiceLevel.Check =>
   ServiceLevel.providersCheck(members.map(({ health, name, pipeline, service }) => {
     // A pipeline knows of the operations that went through it; those with retry and those without are apart.
     const lets = Effect.map(
@@ -365,315 +326,3 @@ const checkOf = <S>(members: ReadonlyArray<Member<S>>): ServiceLevel.Check =>
         )
     }
   }))
-
-// -- one call --------------------------------------------------------------------------------------------------------
-
-interface Member<S> {
-  readonly name: string
-  readonly service: S
-  readonly availability: Provider<never, S>["availability"]
-  readonly health: Provider<never, S>["health"]
-  readonly pipeline: (bypassRetry: boolean, bypassBreaker: boolean) => Pipeline.Pipeline<Refusal>
-}
-
-/** An error of a stage. */
-type Refusal = Pipeline.ErrorOf<Required<PipelineOptions>>
-
-/** What a call may fail with, whatever its mode. */
-type Failing =
-  | ProviderError
-  | Refusal
-  | Deadline.DeadlineExceeded
-  | Fallback.AllProvidersFailed
-  | Fallback.TooFewAnswers
-  | ServiceLevel.LevelTooLow
-
-type AnyServed = Served.Served<unknown>
-type Asking = Effect.Effect<AnyServed, Failing, unknown>
-
-interface Core<S> extends ReturnType<typeof settingsOf> {
-  readonly service: string
-  readonly members: ReadonlyArray<Member<S>>
-  readonly level: ServiceLevel.Service | undefined
-  readonly cache: ResponseCache.ResponseCache | undefined
-  readonly sink: Event.Sink
-  readonly recorder: (operation: string) => Recorder | undefined
-  readonly limit: Fallback.Limit
-  readonly fallbackOn: (error: ProviderError) => boolean
-}
-
-const execute = <S>(
-  core: Core<S>,
-  options: CallOptions,
-  use: (provider: S) => Effect.Effect<unknown, unknown, unknown>
-): Asking => {
-  const recorder = core.recorder(options.operation)
-  const plain: Asking = Effect.withFiber((fiber) => answer(core, options, use, recorder, fiber))
-  const counted = recorder === undefined ? plain : observed(plain, recorder)
-  const { invalidates } = options
-  return invalidates === undefined || core.cache === undefined
-    ? counted
-    : Effect.ensuring(counted, Effect.forEach(invalidates, core.cache.invalidateTag, { discard: true }))
-}
-
-/** Counts the call. The frame stands before the call is begun, so that every beginning has its end. */
-const observed = (self: Asking, recorder: Recorder): Asking =>
-  Effect.withFiber((fiber) => {
-    let startedAt: number | undefined
-    return Effect.onExitPrimitive(
-      Effect.suspend(() => {
-        startedAt = nowOf(fiber)
-        recorder.begin(startedAt)
-        return self
-      }),
-      (exit) => {
-        if (startedAt === undefined) return undefined
-        const now = nowOf(fiber)
-        const outcome = outcomeOf(exit)
-        recorder.end(outcome, now - startedAt, now)
-        const category = outcome === "failure" ? categoryOf(exit) : undefined
-        if (category !== undefined) recorder.error(category, now)
-        return undefined
-      }
-    )
-  })
-
-/** One call: the order of the stages, written once. */
-const answer = <S>(
-  core: Core<S>,
-  options: CallOptions,
-  use: (provider: S) => Effect.Effect<unknown, unknown, unknown>,
-  recorder: Recorder | undefined,
-  fiber: Fiber.Fiber<unknown, unknown>
-): Asking => {
-  const { cache, level } = core
-  const { cacheKey, requiredServiceLevel, timeout } = options
-  const mode = options.mode ?? plainGraceful
-  const deadlineMillis = timeout === undefined
-    ? core.deadlineMillis
-    : Duration.toMillis(Duration.fromInputUnsafe(timeout))
-
-  /** Gives the work until the deadline of the call; what ran out of time is told by the work itself. */
-  const inTime = (self: Asking): Asking =>
-    Effect.withFiber((fiber) =>
-      Effect.provideService(
-        self,
-        Deadline.current,
-        Math.min(nowOf(fiber) + deadlineMillis, fiber.getRef(Deadline.current))
-      )
-    )
-
-  const lookup = inTime(Effect.suspend(() => ask(core, options, use, mode, recorder)))
-  const call: ResponseCache.Call<unknown, Failing> | undefined =
-    cache === undefined || cacheKey === undefined || options.bypassCache === true ? undefined : {
-      key: ResponseCache.keyOf(cacheKey, options),
-      tags: options.tags ?? [],
-      schema: options.schema,
-      lookup,
-      late: () => lateOf(mode, core.service, options.operation, deadlineMillis),
-      onResult: recorder === undefined ? undefined : (result) => recorder.cache(result, nowOf(fiber))
-    }
-
-  /** What is answered when nobody does. */
-  const resort = (error: Failing, gated: boolean): Asking => {
-    if (mode._tag === "FailFast" && !gated) return Effect.fail(error)
-    const failures = failuresOf(core.service, error)
-    const served = mode._tag === "Silent"
-      ? Served.orElse(mode.empty, failures)
-      : held(error, failures) ?? declared(mode, error, failures)
-    if (served === undefined) return Effect.fail(error)
-    const last = failures.at(-1)
-    tell(core, options.operation, recorder, nowOf(fiber), last, served._tag)
-    return Effect.succeed(served)
-  }
-  const held = (error: Failing, failures: ReadonlyArray<Served.Failure>): AnyServed | undefined =>
-    call !== undefined && cache?.parts.qualifies(error) === true
-      ? cache.parts.lastResort(call, nowOf(fiber), failures)
-      : undefined
-
-  if (level !== undefined && requiredServiceLevel !== undefined) {
-    const refusal = level.refusal(requiredServiceLevel, nowOf(fiber))
-    if (refusal !== undefined) return resort(refusal, true)
-  }
-  const fresh = call && cache?.parts.fresh(call, fiber)
-  if (fresh !== undefined) return Effect.succeed(fresh)
-  return Effect.catchCause(
-    call === undefined || cache === undefined ? lookup : inTime(cache.parts.ask(call)),
-    (cause) => {
-      const found = Cause.findError(cause)
-      return Result.isFailure(found) ? Effect.failCause(found.failure) : resort(found.success, false)
-    }
-  )
-}
-
-const plainGraceful = Fallback.graceful()
-
-/** What a mode declares for the case that nobody answers. A request that is wrong in itself gets none of it. */
-const declared = (
-  mode: Exclude<Fallback.Mode, Fallback.Silent<unknown>>,
-  error: Failing,
-  failures: ReadonlyArray<Served.Failure>
-): AnyServed | undefined => {
-  if (mode._tag !== "Graceful" || (error instanceof ProviderError && !ResponseCache.qualifies(error))) return undefined
-  const salvaged = mode.salvage?.(failures)
-  return salvaged !== undefined && Option.isSome(salvaged)
-    ? Served.partial(salvaged.value.value, salvaged.value.missing, failures)
-    : Option.getOrUndefined(Option.map(mode.orElse, (value) => Served.orElse(value, failures)))
-}
-
-/** Asks providers, in the way of the mode. */
-const ask = <S>(
-  core: Core<S>,
-  options: CallOptions,
-  use: (provider: S) => Effect.Effect<unknown, unknown, unknown>,
-  mode: Fallback.Mode,
-  recorder: Recorder | undefined
-): Asking => {
-  const { operation } = options
-  const { members, service } = core
-  const idempotent = options.idempotent ?? options.cacheKey !== undefined
-  const sourceOf = (member: Member<S>): Fallback.Source<unknown, ProviderError | Refusal, unknown> => {
-    const tally: Fallback.Tally = { attempts: 0, hedged: false }
-    return {
-      name: member.name,
-      tally,
-      available: member.availability?.(member.service),
-      call: Effect.suspend(() =>
-        member.pipeline(options.bypassRetry === true, options.bypassCircuitBreaker === true).protect({
-          operation,
-          idempotent,
-          priority: options.priority,
-          tenant: options.tenant,
-          correlationId: options.correlationId
-        })(tallied(use(member.service), tally, recorder))
-      )
-    }
-  }
-  switch (mode._tag) {
-    case "FailFast": {
-      const { call, name, tally } = sourceOf(members[0]!)
-      return Effect.withFiber((fiber) =>
-        Effect.map(
-          Deadline.until(fiber.getRef(Deadline.current))(call),
-          (value) => Served.live(value, name, tally)
-        )
-      )
-    }
-    case "Partial":
-      return Effect.map(
-        Fallback.gather(members.map(sourceOf), {
-          threshold: core.partialResultsThreshold,
-          ...mode.options,
-          service,
-          operation
-        }),
-        ({ answered, failures, missing }) => {
-          const value = mode.combine(answered)
-          return missing.length > 0
-            ? Served.partial(value, missing, failures)
-            : Served.live(value, answered.map(({ source }) => source).join("+"))
-        }
-      )
-    case "Graceful":
-    case "Silent":
-    case "Cached":
-      return Fallback.inOrder(members.map(sourceOf), {
-        service,
-        operation,
-        fallbackTimeout: core.fallbackTimeoutMillis === Infinity ? undefined : core.fallbackTimeoutMillis,
-        limit: core.limit,
-        fallbackOn: options.idempotent === false
-          ? (error) => core.fallbackOn(error) && surelyNotDone(error)
-          : core.fallbackOn,
-        onNext: (failure, next, now) => tell(core, operation, recorder, now, failure, next)
-      })
-  }
-}
-
-/** Whether work that failed so was refused before it was begun. */
-const surelyNotDone = (error: ProviderError): boolean => mayRetry(error, false) || refusedBefore.has(error.reason._tag)
-
-const refusedBefore: ReadonlySet<ReasonTag> = new Set([
-  "AuthenticationError",
-  "AuthorizationError",
-  "ConfigurationError"
-])
-
-/** Counts the attempts at one provider. An attempt that is not one more than the retries began beside another. */
-const tallied = (
-  self: Effect.Effect<unknown, unknown, unknown>,
-  tally: Fallback.Tally,
-  recorder: Recorder | undefined
-): Effect.Effect<unknown, unknown, unknown> =>
-  Effect.withFiber((fiber) => {
-    tally.attempts++
-    if (tally.attempts > 1) {
-      const hedge = tally.attempts > fiber.getRef(Retry.attempt)
-      if (hedge) tally.hedged = true
-      if (recorder !== undefined) recorder[hedge ? "hedge" : "retry"](nowOf(fiber))
-    }
-    return self
-  })
-
-const nowOf = (fiber: Fiber.Fiber<unknown, unknown>): number => fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-
-// -- telling ---------------------------------------------------------------------------------------------------------
-
-const tell = <S>(
-  { service, sink }: Core<S>,
-  operation: string,
-  recorder: Recorder | undefined,
-  at: number,
-  failure: Served.Failure | undefined,
-  to: string
-): void => {
-  const from = failure?.provider ?? service
-  recorder?.fallback(from, to, at)
-  sink?.(Event.FellBack.make({ at, service, operation, from, to, category: failure?.category ?? "" }))
-}
-
-/** What a caller is told who joined another's call and ran out of time before it. */
-const lateOf = (mode: Fallback.Mode, service: string, operation: string, millis: number): Failing => {
-  const error = new Deadline.DeadlineExceeded({ after: Duration.millis(millis) })
-  const failures = [Served.failure(service, error)]
-  switch (mode._tag) {
-    case "FailFast":
-      return error
-    case "Partial":
-      return new Fallback.TooFewAnswers({ service, operation, answered: [], required: 1, failures })
-    case "Graceful":
-    case "Silent":
-    case "Cached":
-      return Fallback.allFailed(service, operation, failures)
-  }
-}
-
-const failuresOf = (service: string, error: Failing): ReadonlyArray<Served.Failure> =>
-  "failures" in error
-    ? error.failures
-    : [Served.failure(error instanceof ProviderError ? error.provider : service, error)]
-
-/** Failures that say that nobody was asked. */
-const refusals: ReadonlySet<string> = new Set([
-  "CircuitOpen",
-  "BulkheadFull",
-  "RateLimited",
-  "FallbackFull",
-  "Unavailable",
-  "LevelTooLow"
-])
-
-const outcomeOf = (exit: Exit.Exit<AnyServed, Failing>): CallOutcome => {
-  if (exit._tag === "Success") return "success"
-  const error = Exit.findErrorOption(exit)
-  if (Option.isNone(error)) return Exit.hasInterrupts(exit) ? "cancelled" : "failure"
-  return failuresOf("", error.value).every(({ category }) => refusals.has(category)) ? "refused" : "failure"
-}
-
-/** The category of the last provider that failed. */
-const categoryOf = (exit: Exit.Exit<AnyServed, Failing>): ReasonTag | undefined => {
-  const error = Exit.findErrorOption(exit)
-  if (Option.isNone(error)) return "UnknownError"
-  const last = failuresOf("", error.value).findLast(({ error }) => error instanceof ProviderError)?.error
-  return last instanceof ProviderError ? last.reason._tag : undefined
-}
