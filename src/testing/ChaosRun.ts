@@ -13,6 +13,8 @@ import * as Chaos from "../Chaos.ts"
 import * as Fallback from "../Fallback.ts"
 import * as FaultTolerance from "../FaultTolerance.ts"
 import { ProviderError } from "../ProviderError.ts"
+import * as ResponseCache from "../ResponseCache.ts"
+import * as RetryBudget from "../RetryBudget.ts"
 import type * as Served from "../Served.ts"
 import * as Telemetry from "../Telemetry.ts"
 import * as VirtualTime from "./VirtualTime.ts"
@@ -82,6 +84,8 @@ class Store extends Context.Service<Store, {
 const attemptMillis = 1_000
 const deadlineMillis = 6_000
 const maxRetries = 2
+/** What the added attempts may cost: tokens at first, for each request of a provider, and a second. */
+const paid = { bucket: 2, ratio: 0.1, floorPerSecond: 0.5 }
 /** After the last fault a circuit may stay open so long; then three probes and a ramp. */
 const recoveryMillis = 60_000
 
@@ -114,6 +118,9 @@ const play = Effect.fnUntraced(function*(run: ChaosRun, clock: VirtualTime.Virtu
   const measurements = yield* Telemetry.Measurements
   const now = (): number => clock.currentTimeMillisUnsafe()
 
+  // One budget for both providers, small enough to run out.
+  const budget = yield* Effect.orDie(RetryBudget.make(paid))
+
   /** Ten milliseconds of real work, whose effect stands only when it was finished. */
   const provider = (name: string) =>
     Store.of({
@@ -144,7 +151,7 @@ const play = Effect.fnUntraced(function*(run: ChaosRun, clock: VirtualTime.Virtu
         { name: "second", service: provider("second") }
       ],
       pipeline: {
-        retry: { maxRetries, baseDelay: 100 },
+        retry: { maxRetries, baseDelay: 100, budget },
         ...(run.hedged ? { hedge: { delay: 200 } } : {}),
         breaker: { failureThreshold: 3, recoveryTimeout: 1_000, maxRecoveryTimeout: 5_000 },
         bulkhead: { limit: run.limit, queue: run.queue, maxWait: 500 },
@@ -222,6 +229,12 @@ const play = Effect.fnUntraced(function*(run: ChaosRun, clock: VirtualTime.Virtu
       else saw(error.value._tag)
     }
   }
+
+  // What is added to the first attempts is paid for.
+  const seconds = Math.max(0, ...outcomes.map(({ ended }) => ended)) / 1_000
+  const added = done.length - new Set(done.map(({ provider, request }) => `${provider} ${request}`)).size
+  const most = paid.bucket + paid.ratio * 2 * run.requests.length + paid.floorPerSecond * seconds
+  if (added > most + 1e-6) broken.push(`${added} attempts were added, the budget allows ${most.toFixed(1)}`)
 
   // -- and afterwards ------------------------------------------------------------------------------------------------
 
@@ -305,6 +318,9 @@ const untrue = (
           : [`${name}: answered from the cache of another key or tenant: ${served.value}`],
         ...made.provider === served.provider ? [] : [`${name}: says ${served.provider}, came from ${made.provider}`],
         ...served._tag === "Cached" && served.age > 500 ? [`${name}: fresh at an age of ${served.age} ms`] : [],
+        ...served.failures.every(ResponseCache.qualifies)
+          ? []
+          : [`${name}: an old answer after ${served.failures.map(({ category }) => category).join(", ")}`],
         ...served.age > 30_500 ? [`${name}: stale beyond its bound, ${served.age} ms`] : []
       ]
     case "Partial":
