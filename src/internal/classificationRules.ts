@@ -162,7 +162,7 @@ const isLiteral = <A extends string>(values: ReadonlyArray<A>, value: unknown): 
 
 /** A reason of ours, as it stands or as it comes out of a log. */
 const ownReason = ({ tag, value }: Evidence): Decision | undefined => {
-  if (!isReasonTag(tag) || !isObject(value)) return undefined
+  if (tag === "" || !isReasonTag(tag) || !isObject(value)) return undefined
   // A foreign object with one of our tags: its getters may throw.
   try {
     const { delivered, detail, overrides, rule, severity } = value
@@ -183,8 +183,8 @@ const ownReason = ({ tag, value }: Evidence): Decision | undefined => {
 const isReasonTag = (tag: string): tag is ReasonTag => Object.hasOwn(table, tag)
 const decodeOverrides = Schema.decodeUnknownOption(VerdictOverrides)
 
-const grpc = (number: number | undefined): Decision | undefined => {
-  const name = number === undefined ? undefined : grpcNames[number]
+const grpc = (number: number): Decision | undefined => {
+  const name = grpcNames[number]
   return name === undefined ? undefined : weakCodeDecision(name)
 }
 
@@ -218,8 +218,10 @@ const specific: ReadonlyArray<Rule> = [
   ruleOf("name", ["name", "className"], ({ name }) => isPlain(name) ? undefined : nameDecision(name)),
   ruleOf("http-status", ["status", "text"], onStatus),
   ruleOf("grpc-status", ["number", "details", "text"], (evidence) => {
-    const { className, details, name, number } = evidence
-    if (details === "" && name !== "ConnectError" && className !== "ConnectError") return undefined
+    const { details, name, number } = evidence
+    if (number === undefined || (details === "" && name !== "ConnectError" && evidence.className !== "ConnectError")) {
+      return undefined
+    }
     const decision = grpc(number)
     return decision?.tag === "RateLimitError" ? refineRate(decision, evidence) : decision
   }),

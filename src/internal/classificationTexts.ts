@@ -22,7 +22,7 @@ interface Entry {
   readonly read: Reader
 }
 
-const slots = 4_096
+const slots = 8_192
 
 /**
  * Entries by a hash: of the word, for those of one word and for patterns; of the first two words, for the others. Few words
@@ -104,6 +104,7 @@ export const sqlState = (state: string): Decision | undefined => {
 const statedPattern = /sqlstate[^0-9a-z]{0,4}([0-9a-z]{5})\b|code: [`"]([0-9a-z]{5})[`"]/y
 
 const stated: Reader = (text, start) => {
+  if (text.charCodeAt(start) === 99 && text.charCodeAt(start + 4) !== 58) return undefined
   statedPattern.lastIndex = start
   const match = statedPattern.exec(text)
   return match === null ? undefined : sqlState((match[1] ?? match[2] ?? "").toUpperCase())
