@@ -7,6 +7,7 @@
  * a `ProviderError`; defects stay defects; an interruption is neutral everywhere.
  */
 import { type Context, Duration, Effect, Layer } from "effect"
+import { HttpClient, HttpClientError, type HttpClientRequest, HttpClientResponse } from "effect/http"
 import type * as Bulkhead from "./Bulkhead.ts"
 import { Chaos } from "./Chaos.ts"
 import type * as CircuitBreaker from "./CircuitBreaker.ts"
@@ -16,7 +17,7 @@ import { type Call, type Operation, protect, type Work } from "./internal/pipeli
 import { explainFacts, type Explanation, renderExplanation } from "./internal/pipelineExplain.ts"
 import { circuitKey, factsOf, type Options, partsOf } from "./internal/pipelineOptions.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
-import type { ProviderError } from "./ProviderError.ts"
+import { ProviderError } from "./ProviderError.ts"
 import type * as RateLimit from "./RateLimit.ts"
 import type * as RetryBudget from "./RetryBudget.ts"
 
@@ -202,3 +203,83 @@ const latencyMillis = 5 * 60_000
 
 const asEffect = (work: Work): Effect.Effect<unknown, unknown> =>
   work._tag === "Effect" ? work.effect : Effect.tryPromise({ try: work.start, catch: (error) => error })
+
+// -- HTTP clients ----------------------------------------------------------------------------------------------------
+
+/** How requests become calls. */
+export interface HttpClientOptions {
+  /** The class of a request, for circuits and metrics. Defaults to its method and host. */
+  readonly operation?: ((request: HttpClientRequest.HttpClientRequest) => string) | undefined
+  /** Defaults to what HTTP says of the method, or an `Idempotency-Key` on the request. */
+  readonly idempotent?: ((request: HttpClientRequest.HttpClientRequest) => boolean) | undefined
+  /** What else is to be said of a request. */
+  readonly call?: ((request: HttpClientRequest.HttpClientRequest) => Omit<CallOptions, "operation">) | undefined
+}
+
+/**
+ * Sends every exchange of an `HttpClient` through the pipeline. A status of 400 and above is a failure.
+ *
+ * **Gotchas**
+ *
+ * An exchange ends with the head of the response. To bound the reading of the body too, protect the whole work instead.
+ */
+export const httpClient = <E>(pipeline: Pipeline<E>, options?: HttpClientOptions) =>
+<E1, R>(
+  client: HttpClient.HttpClient.With<E1, R>
+): HttpClient.HttpClient.With<E1 | E | ProviderError | Deadline.DeadlineExceeded, R> =>
+  HttpClient.transform(client, (effect, request) => exchange(pipeline, options, request, effect))
+
+/**
+ * Puts the pipeline under everything that speaks by the `HttpClient` service: a `LanguageModel`, an `EmbeddingModel`, a
+ * generated client. What the provider answered is passed on as it is, after the retries; what it did not answer is an
+ * `HttpClientError` whose cause tells the refusal or the `ProviderError`.
+ */
+export const layerHttpClient = <E>(
+  pipeline: Pipeline<E>,
+  options?: HttpClientOptions
+): Layer.Layer<HttpClient.HttpClient, never, HttpClient.HttpClient> =>
+  Layer.effect(
+    HttpClient.HttpClient,
+    Effect.map(HttpClient.HttpClient, (client) =>
+      HttpClient.transform(client, (effect, request) =>
+        Effect.catch(exchange(pipeline, options, request, effect), (error) =>
+          asAnswered(error, request))))
+  )
+
+const exchange = <E, E1, R>(
+  pipeline: Pipeline<E>,
+  options: HttpClientOptions | undefined,
+  request: HttpClientRequest.HttpClientRequest,
+  effect: Effect.Effect<HttpClientResponse.HttpClientResponse, E1, R>
+) =>
+  Effect.flatMap(effect, HttpClientResponse.filterStatus((status) => status < 400)).pipe(
+    pipeline.protect({
+      operation: options?.operation?.(request) ?? `${request.method} ${hostOf(request.url)}`,
+      idempotent: options?.idempotent?.(request) ??
+        (idempotentMethods.has(request.method) || request.headers["idempotency-key"] !== undefined),
+      ...options?.call?.(request)
+    })
+  )
+
+const idempotentMethods = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"])
+
+const hostOf = (url: string): string => /^[a-z+]+:\/\/(?:[^/?#@]*@)?([^/?#]+)/i.exec(url)?.[1] ?? ""
+
+const asAnswered = (
+  error: unknown,
+  request: HttpClientRequest.HttpClientRequest
+): Effect.Effect<HttpClientResponse.HttpClientResponse, HttpClientError.HttpClientError> => {
+  const cause = error instanceof ProviderError ? error.cause : undefined
+  if (HttpClientError.isHttpClientError(cause)) {
+    return cause.response === undefined ? Effect.fail(cause) : Effect.succeed(cause.response)
+  }
+  return Effect.fail(
+    new HttpClientError.HttpClientError({
+      reason: new HttpClientError.TransportError({
+        request,
+        cause: error,
+        description: error instanceof Error ? error.message : String(error)
+      })
+    })
+  )
+}
