@@ -337,6 +337,23 @@ export class NotWaitedFor extends Schema.TaggedError<NotWaitedFor>()("NotWaitedF
  *
  * Fails with `TooFewAnswers` as soon as enough answers cannot be had any more. A defect of one source is a defect of
  * all.
+ *
+ * **Example** (Two of three are enough)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { Fallback } from "holdfast"
+ *
+ * const quotes = Fallback.gather([
+ *   { name: "a", call: Effect.succeed(101) },
+ *   { name: "b", call: Effect.fail({ _tag: "Closed" }) },
+ *   { name: "c", call: Effect.succeed(99) }
+ * ], { service: "quotes", operation: "latest", minSources: 2, softDeadline: "1 second" })
+ *
+ * const lowest = Effect.map(quotes, ({ answered, missing }) =>
+ *   `${Math.min(...answered.map(({ value }) => value))}, without ${missing.join()}`)
+ * await Effect.runPromise(lowest) // => 99, without b
+ * ```
  */
 export const gather = <A, E extends { readonly _tag: string }, R>(
   sources: ReadonlyArray<Source<A, E, R>>,

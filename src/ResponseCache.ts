@@ -238,7 +238,29 @@ const noTags: ReadonlyArray<string> = []
 export const keyOf = (key: unknown, options?: KeyOptions): string =>
   options === undefined ? cacheKey(key) : scopedKey(cacheKey(key), options.operation, options.tenant)
 
-/** Lives as long as the scope: what runs when that closes is interrupted. */
+/**
+ * Lives as long as the scope: what runs when that closes is interrupted.
+ *
+ * **Example** (An answer that outlives its provider)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { ResponseCache, Served } from "holdfast"
+ *
+ * let online = true
+ * const ask = Effect.suspend(() => online ? Effect.succeed(Served.live(42, "oracle")) : Effect.fail("offline"))
+ *
+ * const program = Effect.gen(function*() {
+ *   const cache = yield* ResponseCache.make<number>({ fresh: "1 milli", revalidate: 0, stale: "1 hour" })
+ *   const first = yield* cache.serve({ question: "life" }, ask)
+ *   online = false
+ *   yield* Effect.sleep("5 millis")
+ *   const second = yield* cache.serve({ question: "life" }, ask)
+ *   return `${first._tag} ${first.value}, ${second._tag} ${second.value}`
+ * })
+ * await Effect.runPromise(Effect.scoped(program)) // => Live 42, Stale 42
+ * ```
+ */
 export const make = Effect.fnUntraced(function*<A = unknown>(
   options: Options<A> = {}
 ): Effect.fn.Return<ResponseCache<A>, InvalidOptions, Scope.Scope> {

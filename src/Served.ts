@@ -205,7 +205,19 @@ export const toOption = <A>(self: Served<A>): Option.Option<A> =>
 
 // -- changing --------------------------------------------------------------------------------------------------------
 
-/** Changes the value; where it came from stays. */
+/**
+ * Changes the value; where it came from stays.
+ *
+ * **Example**
+ *
+ * ```ts
+ * import { Served } from "holdfast"
+ *
+ * const price = Served.map(Served.stale(100, "exchange", 5000), (cents) => cents / 100)
+ * price._tag // => Stale
+ * price.value // => 1
+ * ```
+ */
 export const map: {
   <A, B>(f: (value: A) => B): <S extends Served<A>>(self: S) => Served<B, S["_tag"]>
   <S extends Served<unknown>, B>(self: S, f: (value: S["value"]) => B): Served<B, S["_tag"]>

@@ -186,7 +186,24 @@ const settingsOf = (options: Options) => {
   }
 }
 
-/** Checks go on until the scope closes. */
+/**
+ * Checks go on until the scope closes.
+ *
+ * **Example** (An operation that is refused while less is on offer)
+ *
+ * ```ts
+ * import { Effect } from "effect"
+ * import { ServiceLevel } from "holdfast"
+ *
+ * const program = Effect.gen(function*() {
+ *   const level = yield* ServiceLevel.make({ service: "search" })
+ *   yield* level.degrade("Database connection lost")
+ *   return yield* level.require("Full")(Effect.succeed("stored"))
+ * })
+ * const exit = Effect.scoped(program).pipe(Effect.catchTag("LevelTooLow", (error) => Effect.succeed(error.message)))
+ * await Effect.runPromise(exit) // => search offers level Reduced; this needs Full or better
+ * ```
+ */
 export const make = Effect.fnUntraced(function*(
   options: Options = {}
 ): Effect.fn.Return<Service, InvalidOptions, Scope.Scope> {

@@ -389,6 +389,28 @@ it.effect("scenario 45: 1,000 identical calls at once ask once; one that has les
     assert.strictEqual(a.calls, 1)
   }))
 
+it.effect("while the circuit is open the old answer is served at once, and the probe's success brings a new one", () =>
+  Effect.gen(function*() {
+    const a = provider("a")
+    const { execute } = yield* FaultTolerance.make(Store, {
+      ...plain,
+      providers: [a],
+      pipeline: { breaker: { failureThreshold: 1, recoveryTimeout: "1 minute", jitter: false } },
+      cache: { fresh: "1 second", revalidate: 0, stale: "1 hour" }
+    })
+    const get = execute({ operation: "get", cacheKey: 1 }, use)
+    yield* get
+    yield* TestClock.adjust("2 seconds")
+    a.answer = down
+    yield* get
+    const { calls } = a
+    const old = yield* get
+    assert.deepStrictEqual([old._tag, categories(old), a.calls - calls], ["Stale", ["a: CircuitOpen"], 0])
+    a.answer = Effect.succeed("new")
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual([(yield* get).value, (yield* get)._tag], ["new", "Cached"])
+  }))
+
 it.effect("who joined another's call and ran out of time is told in the words of his mode", () =>
   Effect.gen(function*() {
     const a = provider("a", Effect.delay(Effect.succeed("A"), "5 seconds"))
