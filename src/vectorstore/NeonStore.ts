@@ -3,7 +3,7 @@
  * by fused ranks. Without pgvector it finds words only, and says so. The tables are made at the first call.
  */
 import { PgClient } from "@effect/sql-pg"
-import { Duration, Effect, Layer, Option, type Redacted, Semaphore } from "effect"
+import { Duration, Effect, Layer, Option, type Redacted, Result, Semaphore } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment } from "effect/sql/Statement"
@@ -364,26 +364,30 @@ const build = Effect.fnUntraced(function*(
   ): Effect.fn.Return<BatchReport, ProviderError> {
     const size = yield* checkBatchSize(name, batchSize)
     const items: Array<ItemReport> = []
-    let lost: ProviderError | undefined
+    // One part may fail alone; when a second does right after, the rest is not even tried.
+    let failures = 0
+    let last: ProviderError | undefined
     for (let start = 0; start < documents.length; start += size) {
       const part = documents.slice(start, start + size)
       const refused = part.map((document) => checkDocument(name, "addMany", document))
-      const reports: ReadonlyMap<string, ItemReport> = lost === undefined
-        ? yield* storePart(part.filter((_, i) => refused[i] === undefined), operationId).pipe(
-          Effect.catch((error) => {
-            // Nothing is known of any yet: the whole is to be repeated.
-            if (start === 0) return Effect.fail(error)
-            lost = error
-            const _tag = error.reason.delivered === "no" ? "Failed" : "Unknown"
-            return Effect.succeed(new Map(part.map(({ id }): [string, ItemReport] => [id, { _tag, id, error }])))
-          })
-        )
-        : new Map()
+      const sound = part.filter((_, i) => refused[i] === undefined)
+      const result = failures < 2 || last === undefined
+        ? yield* Effect.result(storePart(sound, operationId))
+        : Result.fail(last)
+      if (Result.isFailure(result)) {
+        // Nothing is known of any yet: the whole is to be repeated.
+        if (start === 0) return yield* result.failure
+        last = result.failure
+      }
+      const tried = failures < 2
+      failures = Result.isSuccess(result) ? 0 : failures + 1
       part.forEach(({ id }, i) => {
-        const error = refused[i] ?? lost
-        const report = refused[i] === undefined ? reports.get(id) : undefined
-        if (report !== undefined) items.push(report)
-        else if (error !== undefined) items.push({ _tag: "Failed", id, error })
+        const error = refused[i]
+        if (error !== undefined) items.push({ _tag: "Failed", id, error })
+        else if (Result.isFailure(result)) {
+          const unknown = tried && result.failure.reason.delivered !== "no"
+          items.push({ _tag: unknown ? "Unknown" : "Failed", id, error: result.failure })
+        } else items.push(result.success.get(id) ?? { _tag: "Stored", id })
       })
       yield* onProgress?.(items.length, documents.length) ?? Effect.void
     }

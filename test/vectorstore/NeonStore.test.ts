@@ -1,15 +1,207 @@
-import { layer } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { assert, layer } from "@effect/vitest"
+import { Effect, Layer, Option, Result, Schema } from "effect"
+import * as Arbitrary from "effect/Arbitrary"
+import { SqlClient } from "effect/sql/SqlClient"
+import { ProviderError, ServiceUnavailableError } from "../../src/ProviderError.ts"
 import * as StoreContract from "../../src/testing/storeContract.ts"
 import * as EmbeddedPostgres from "../../src/vectorstore/EmbeddedPostgres.ts"
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
+import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
 import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
+import { Document, DocumentId, type Filter, type Service } from "../../src/vectorstore/VectorStore.ts"
+import * as scifact from "./scifact.ts"
 
 const Database = Layer.merge(EmbeddedPostgres.layer({ inProcess: true }), Embedder.local)
+
+const document = (id: string, content: string, attributes?: Document["attributes"]): Document =>
+  Document.make({ id: DocumentId.make(id), content, ...(attributes === undefined ? {} : { attributes }) })
+
+/** An embedder that works until it is told otherwise. */
+const breakable = () => {
+  const inner = Embedder.makeLocal()
+  const state = { down: false, asked: 0 }
+  const error = new ProviderError({
+    provider: "local",
+    operation: "embed",
+    reason: new ServiceUnavailableError({ message: "down", rule: "test", delivered: "no" })
+  })
+  const service: Embedder.Service = {
+    ...inner,
+    embed: (texts, role, statistics) =>
+      Effect.suspend(() => {
+        state.asked += texts.length
+        return state.down ? Effect.fail(error) : inner.embed(texts, role, statistics)
+      })
+  }
+  return { service, state }
+}
+
+const hits = (store: Service, query: string, mode: "lexical" | "vector" | "hybrid", filter?: Filter) =>
+  Effect.map(store.search({ query, mode, filter }), ({ hits }) => hits.map(({ id }) => id as string))
 
 layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("NeonStore on the embedded Postgres", (it) => {
   StoreContract.cases().forEach(({ name, run }, i) => {
     it.effect(`with vectors: ${name}`, () => Effect.flatMap(NeonStore.make({ schema: `Vectors "${i}"` }), run))
     it.effect(`words only: ${name}`, () => Effect.flatMap(NeonStore.makeLexical({ schema: `words_${i}` }), run))
   })
+
+  it.effect(
+    "ranks as the memory store does, and its index of vectors keeps 0.95 of the exact neighbours",
+    () =>
+      Effect.gen(function*() {
+        const documents = (yield* scifact.documents).slice(0, 2_050)
+        const queries = (yield* scifact.queries).filter((_, i) => i % 12 === 0)
+        const neon = yield* NeonStore.make({ schema: "ranks" })
+        const memory = yield* MemoryStore.make()
+        yield* neon.addMany(documents)
+        yield* memory.addMany(documents)
+        const sql = yield* SqlClient
+        assert.strictEqual(
+          (yield* sql`SELECT FROM pg_indexes WHERE schemaname = 'ranks' AND indexdef LIKE '%hnsw%'`).length,
+          1
+        )
+        let same = 0
+        let kept = 0
+        for (const { text } of queries) {
+          const words = yield* hits(neon, text, "lexical")
+          if (words.join() === (yield* hits(memory, text, "lexical")).join()) same++
+          const exact = new Set(yield* hits(memory, text, "vector"))
+          kept += (yield* hits(neon, text, "vector")).filter((id) => exact.has(id)).length / exact.size
+        }
+        assert.isAtLeast(same / queries.length, 0.95)
+        assert.isAtLeast(kept / queries.length, 0.95)
+      }),
+    120_000
+  )
+
+  it.effect("filters mean the same in SQL as in memory", () =>
+    Effect.gen(function*() {
+      const neon = yield* NeonStore.makeLexical({ schema: "filters" })
+      const memory = yield* MemoryStore.makeLexical()
+      const Value = Schema.Union([
+        Schema.Literals(["", "a", "B", "é", "\u{1f600}", "\uff5e", "10", "true"]),
+        Schema.Literals([-1, 0, 0.1, 1, 10, 1e21, 1e-7]),
+        Schema.Boolean
+      ])
+      const Key = Schema.Literals(["k", "a'b", "constructor"])
+      const Leaf = Schema.Union([
+        Schema.Struct({ type: Schema.Literals(["eq", "ne", "gt", "gte", "lt", "lte"]), key: Key, value: Value }),
+        Schema.Struct({ type: Schema.Literals(["in", "nin"]), key: Key, value: Schema.Array(Value) })
+      ])
+      const Tree = Schema.Struct({ type: Schema.Literals(["and", "or"]), filters: Schema.Array(Leaf) })
+      const Case = Schema.Union([Leaf, Tree])
+      const Attributes = Schema.Struct({
+        k: Schema.optionalKey(Value),
+        "a'b": Schema.optionalKey(Value),
+        constructor: Schema.optionalKey(Value)
+      })
+      const values = yield* Arbitrary.sampleEffect(Arbitrary.schema(Attributes), { count: 40, seed: 7 })
+      const filters = yield* Arbitrary.sampleEffect(Arbitrary.schema(Case), { count: 150, seed: 8 })
+      const documents = values.map((attributes, i) => document(`d${i}`, `zebra ${i}`, attributes))
+      yield* neon.addMany(documents)
+      yield* memory.addMany(documents)
+      for (const filter of filters) {
+        const request = { query: "zebra", limit: 100, filter } as const
+        const [a, b] = yield* Effect.all([neon.search(request), memory.search(request)])
+        assert.deepStrictEqual(
+          a.hits.map(({ id }) => id).sort(),
+          b.hits.map(({ id }) => id).sort(),
+          JSON.stringify(filter)
+        )
+      }
+    }), 60_000)
+
+  it.effect("without the embedder it still stores, and finds by words, and says so", () =>
+    Effect.gen(function*() {
+      const { service, state } = breakable()
+      const store = yield* NeonStore.make({ schema: "down" }).pipe(Effect.provideService(Embedder.Embedder, service))
+      yield* store.add(document("before", "zebras graze"))
+      state.down = true
+      yield* store.add(document("during", "zebras sleep"))
+      for (const mode of ["hybrid", "vector"] as const) {
+        const answer = yield* store.search({ query: "zebras", mode })
+        assert.strictEqual(answer.mode, "lexical")
+        assert.deepStrictEqual(answer.losses, ["LexicalInsteadOfVector"])
+        assert.strictEqual(answer.hits.length, 2)
+      }
+      assert.deepStrictEqual(yield* store.stats, {
+        documents: 2,
+        embedded: 1,
+        space: service.space.id,
+        modes: ["hybrid", "lexical", "vector"]
+      })
+      // A vector that is older than the text would be a wrong one.
+      yield* store.update(DocumentId.make("before"), { content: "whales sing" })
+      assert.strictEqual((yield* store.stats).embedded, 0)
+    }))
+
+  it.effect("does not embed again what an operation stored before", () =>
+    Effect.gen(function*() {
+      const { service, state } = breakable()
+      const store = yield* NeonStore.make({ schema: "again" }).pipe(Effect.provideService(Embedder.Embedder, service))
+      const batch = Array.from({ length: 10 }, (_, i) => document(`d${i}`, `zebra ${i}`))
+      yield* store.addMany(batch, { operationId: "op" })
+      yield* store.addMany(batch, { operationId: "op" })
+      assert.strictEqual(state.asked, 10)
+    }))
+
+  it.effect("scenario 61: embeddings of another space never meet a query of this one", () =>
+    Effect.gen(function*() {
+      const narrow = yield* NeonStore.make({ schema: "spaces" }).pipe(
+        Effect.provide(Embedder.layerLocal({ dimensions: 64 }))
+      )
+      const wide = yield* NeonStore.make({ schema: "spaces" })
+      yield* narrow.add(document("narrow", "zebras graze"))
+      yield* wide.add(document("wide", "zebras sleep"))
+      assert.deepStrictEqual(yield* hits(narrow, "zebras", "vector"), ["narrow"])
+      assert.deepStrictEqual(yield* hits(wide, "zebras", "vector"), ["wide"])
+      assert.strictEqual((yield* wide.stats).embedded, 1)
+    }))
+
+  it.effect("makes its tables again when somebody took them away", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      const store = yield* NeonStore.make({ schema: "dropped" })
+      yield* store.add(document("one", "zebras"))
+      yield* sql`DROP SCHEMA dropped CASCADE`
+      const lost = yield* Effect.result(store.get(DocumentId.make("one")))
+      assert.isTrue(Result.isFailure(lost) && lost.failure.reason.detail === "MigrationMissing")
+      assert.deepStrictEqual(yield* store.get(DocumentId.make("one")), Option.none())
+      yield* store.add(document("one", "zebras"))
+    }))
+
+  it.effect("an interrupted batch leaves whole transactions, and goes on where it was", () =>
+    Effect.gen(function*() {
+      const store = yield* NeonStore.make({ schema: "interrupted" })
+      const batch = Array.from({ length: 40 }, (_, i) => document(`d${i}`, `zebra ${i}`))
+      const options = { operationId: "op", batchSize: 10 }
+      yield* store.addMany(batch, {
+        ...options,
+        onProgress: (done) => done === 20 ? Effect.interrupt : Effect.void
+      }).pipe(Effect.exit)
+      assert.strictEqual((yield* store.stats).documents, 20)
+      const { items } = yield* store.addMany(batch, options)
+      assert.strictEqual(items.filter(({ _tag }) => _tag === "AlreadyStored").length, 20)
+      assert.strictEqual((yield* store.stats).documents, 40)
+    }))
+
+  it.effect("scenario 58: a part that fails is reported by its items, and the parts after it are stored", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      const store = yield* NeonStore.make({ schema: "parts" })
+      yield* store.stats
+      yield* sql`CREATE FUNCTION parts.refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = '53100'; END $$`
+      yield* sql`CREATE TRIGGER refuse BEFORE INSERT ON parts.documents FOR EACH ROW
+        WHEN (new.id BETWEEN 'd10' AND 'd19') EXECUTE FUNCTION parts.refuse()`
+      const batch = Array.from({ length: 25 }, (_, i) => document(`d${String(i).padStart(2, "0")}`, `zebra ${i}`))
+      const { items } = yield* store.addMany(batch, { batchSize: 10 })
+      assert.deepStrictEqual(items.map((item) => item._tag === "Stored"), batch.map((_, i) => i < 10 || i >= 20))
+      for (const item of items.slice(10, 20)) {
+        assert.isTrue("error" in item && item.error.reason._tag === "CriticalError")
+      }
+      assert.strictEqual((yield* store.stats).documents, 15)
+      const zero = yield* Effect.flip(store.addMany(batch, { batchSize: 0 }))
+      assert.strictEqual(zero.reason._tag, "ValidationError")
+    }))
 })
