@@ -13,6 +13,7 @@
  * found too, under their file's id. Hits hold the passage that was found, not the whole document.
  */
 import {
+  Array as Arr,
   Clock,
   Config,
   Duration,
@@ -66,7 +67,7 @@ export interface Options {
   readonly vectorStore: VectorStoreId
   /** How passages are ranked. Defaults to the API's `"auto"`. */
   readonly ranker?: "auto" | "none" | "default-2024-11-15" | undefined
-  /** How many files are uploaded, read or deleted at once. Defaults to 8. */
+  /** How many files are uploaded, read or deleted at once. Defaults to 16. */
   readonly concurrency?: number | undefined
   /** For how long the list of files is believed; own writes renew it. Defaults to `"30 seconds"`. */
   readonly listTimeToLive?: Duration.Input | undefined
@@ -85,6 +86,9 @@ export class NotConfigured extends Schema.TaggedError<NotConfigured>()("NotConfi
 
 const passagesAtMost = 50
 const searchRounds = 4
+
+/** Few enough that one answer has room for all of them, should none be new. */
+const idsPerLookUp = 40
 
 /** OpenAI embeds by itself, and takes no vectors. */
 const space = "openai/file-search"
@@ -114,7 +118,7 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
     const { name } = client
     const check = checks("OpenAiStore")
     const { cleanupTimeout, concurrency, listTimeToLive } = yield* checked(() => ({
-      concurrency: check.int("concurrency", options.concurrency, 8, { min: 1 }),
+      concurrency: check.int("concurrency", options.concurrency, 16, { min: 1 }),
       listTimeToLive: check.millis("listTimeToLive", options.listTimeToLive, "30 seconds"),
       cleanupTimeout: check.millis("cleanupTimeout", options.cleanupTimeout, "2 seconds")
     }))
@@ -232,18 +236,44 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
             : Effect.fail(error)
       )
 
+    /** The files of these documents. Asks again without those found, for as long as an answer is full. */
+    const lookUpSome = Effect.fnUntraced(function*(ids: ReadonlyArray<DocumentId>) {
+      const found = new Map<FileId, Passage>()
+      let left: ReadonlyArray<string> = ids
+      while (left.length > 0) {
+        const [query = ""] = left
+        const passages = yield* inStore(client.stores.search(storeId, {
+          query,
+          max_num_results: passagesAtMost,
+          filters: { type: "in", key: OpenAiDocument.idKey, value: left }
+        }))
+        const known = new Set(passages.map((it) => attributesOf(it)[OpenAiDocument.idKey]))
+        for (const it of passages) if (!replaced.has(it.file_id)) found.set(it.file_id, it)
+        left = passages.length < passagesAtMost ? [] : left.filter((id) => !known.has(id))
+      }
+      return Array.from(found.values())
+    })
+
     const lookUp = (id: DocumentId): Effect.Effect<ReadonlyArray<Passage>, ProviderError> =>
-      inStore(client.stores.search(storeId, {
-        query: id,
-        max_num_results: passagesAtMost,
-        filters: { type: "eq", key: OpenAiDocument.idKey, value: id }
-      })).pipe(
-        Effect.map((passages) => {
-          const files = new Map<FileId, Passage>()
-          for (const it of passages) if (!replaced.has(it.file_id) && !files.has(it.file_id)) files.set(it.file_id, it)
-          return Array.from(files.values())
-        }),
-        Effect.flatMap((found) => found.length > 0 ? Effect.succeed(found) : lookUpForeign(id))
+      Effect.flatMap(lookUpSome([id]), (found) => found.length > 0 ? Effect.succeed(found) : lookUpForeign(id))
+
+    /** The files of many documents, by document. */
+    const lookUpMany = (ids: ReadonlyArray<DocumentId>): Effect.Effect<Map<DocumentId, Array<FileId>>, ProviderError> =>
+      Effect.map(
+        Effect.all([
+          Effect.forEach(Arr.chunksOf(ids, idsPerLookUp), lookUpSome, { concurrency }),
+          Effect.forEach(ids.filter((id) => id.startsWith("file-")), lookUpForeign, { concurrency })
+        ]),
+        (found) => {
+          const files = new Map<DocumentId, Array<FileId>>()
+          for (const it of found.flat(2)) {
+            const id = OpenAiDocument.documentId(it.file_id, attributesOf(it), it.filename)
+            const known = files.get(id)
+            if (known === undefined) files.set(id, [it.file_id])
+            else if (!known.includes(it.file_id)) known.push(it.file_id)
+          }
+          return files
+        }
       )
 
     /** A file of someone else's, by its own id. */
@@ -456,7 +486,7 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
     /** Uploads, attaches together, waits; tells of each document what became of it. */
     const storePart = Effect.fnUntraced(function*(
       part: ReadonlyArray<Planned>,
-      before: ReadonlyMap<DocumentId, ReadonlyArray<Entry>>
+      before: ReadonlyMap<DocumentId, ReadonlyArray<FileId>>
     ) {
       const ids = yield* Effect.forEach(part, ({ encoded, uploaded }) => {
         if (uploaded === undefined) return Effect.result(upload(encoded))
@@ -473,9 +503,7 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
       for (const { encoded } of stored) lost.delete(encoded.filename)
       const gone = yield* abandon(part.map(({ encoded }) => encoded.filename))
       yield* replace(
-        stored.flatMap(({ document, id }) =>
-          (before.get(document.id) ?? []).map(({ fileId }) => fileId).filter((fileId) => fileId !== id)
-        )
+        stored.flatMap(({ document, id }) => (before.get(document.id) ?? []).filter((fileId) => fileId !== id))
       )
       return part.map(({ document, encoded }, i): ItemReport => {
         const id = ids[i]
@@ -525,36 +553,50 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
         if (error === undefined) chosen.set(document.id, document)
         else refused.set(document, { _tag: "Failed", id: document.id, error })
       }
-      yield* forgetFiles
-      const before = yield* files
-      // What this very operation uploaded before it was cut short.
-      const earlier = batch.operationId === undefined
-        ? []
-        : yield* uploads((filename) => filename.includes(`~${storeTag}-${operation}-`))
-      const work: Array<Planned> = []
-      const broken: Array<FileId> = []
-      for (const document of chosen.values()) {
-        const own = earlier.filter(({ filename }) =>
-          Option.exists(
-            OpenAiDocument.parseName(filename),
-            ({ id, titleLength }) => id === document.id && titleLength === document.title?.length
-          )
-        )
-        const entries = (before.get(document.id) ?? []).filter(({ fileId }) => own.some(({ id }) => id === fileId))
-        if (entries.some(({ status }) => status === "completed")) {
-          reports.set(document.id, { _tag: "AlreadyStored", id: document.id })
-          continue
+      const before = yield* lookUpMany(Array.from(chosen.keys()))
+      // What this very operation uploaded before it was cut short, by document.
+      const earlier = new Map<DocumentId, Array<FileObject>>()
+      if (batch.operationId !== undefined) {
+        for (const file of yield* uploads((filename) => filename.includes(`~${storeTag}-${operation}-`))) {
+          for (const { id } of Option.toArray(OpenAiDocument.parseName(file.filename))) {
+            earlier.set(id, [...earlier.get(id) ?? [], file])
+          }
         }
-        for (const { fileId } of entries) broken.push(fileId)
-        const encoded = OpenAiDocument.encode(document, yield* token(operation))
-        const bytes = Buffer.byteLength(encoded.text)
-        const usable = own.find((file) => file.bytes === bytes && !entries.some(({ fileId }) => fileId === file.id))
-        work.push(
-          usable === undefined
-            ? { document, encoded, uploaded: undefined }
-            : { document, encoded: { ...encoded, filename: usable.filename }, uploaded: usable.id }
-        )
       }
+      /** Whether an upload of the operation's is in the store, on its way, broken, or was never attached. */
+      const stateOf = (document: Document, file: FileObject): Effect.Effect<string, ProviderError> =>
+        before.get(document.id)?.includes(file.id) === true
+          ? Effect.succeed("completed")
+          : Effect.map(
+            client.storeFiles.get(storeId, file.id),
+            Option.match({ onNone: () => "unattached", onSome: ({ status }) => status })
+          )
+      const broken: Array<FileId> = []
+      const plan = Effect.fnUntraced(
+        function*(document: Document): Effect.fn.Return<Option.Option<Planned>, ProviderError> {
+          const encoded = OpenAiDocument.encode(document, yield* token(operation))
+          let usable: FileObject | undefined
+          for (const file of earlier.get(document.id) ?? []) {
+            const state = yield* stateOf(document, file)
+            if (state === "completed") {
+              reports.set(document.id, { _tag: "AlreadyStored", id: document.id })
+              return Option.none()
+            }
+            // The same title and length: the same text, as far as an operation's id means the same batch.
+            const title = Option.map(OpenAiDocument.parseName(file.filename), ({ titleLength }) => titleLength)
+            const same = file.bytes === Buffer.byteLength(encoded.text) &&
+              Option.contains(title, document.title?.length)
+            if (state === "unattached" && same) usable = file
+            else broken.push(file.id)
+          }
+          return Option.some(
+            usable === undefined
+              ? { document, encoded, uploaded: undefined }
+              : { document, encoded: { ...encoded, filename: usable.filename }, uploaded: usable.id }
+          )
+        }
+      )
+      const work = (yield* Effect.forEach(chosen.values(), plan, { concurrency })).flatMap(Option.toArray)
       yield* replace(broken)
       let done = documents.length - work.length
       for (let start = 0; start < work.length; start += size) {

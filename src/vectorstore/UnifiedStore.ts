@@ -56,7 +56,7 @@ export interface Options<Sources extends ReadonlyArray<Source> = ReadonlyArray<S
   readonly weights?: Readonly<Record<string, number>> | undefined
   /** How fast a place loses worth in fusion. Defaults to 60. */
   readonly k?: number | undefined
-  /** How many hits each source is asked for in fusion. Defaults to four times the limit, at least 40, at most 100. */
+  /** How many hits each source is asked for in fusion. Defaults to twice the limit, at least 20, at most 100. */
   readonly depth?: number | undefined
   /** After this time a search of all takes the answers at hand, if enough. Defaults to waiting for all. */
   readonly softDeadline?: Duration.Input | undefined
@@ -222,7 +222,7 @@ const build = Effect.fnUntraced(function*(options: Options) {
   const check = checks("UnifiedStore")
   const { depth, k, minSources, softDeadline, strategy, weights = {} } = yield* checked(() => ({
     k: check.number("k", options.k, 60),
-    depth: options.depth === undefined ? undefined : check.int("depth", options.depth, 40, { min: 1, max: mostHits }),
+    depth: options.depth === undefined ? undefined : check.int("depth", options.depth, 20, { min: 1, max: mostHits }),
     minSources: check.int("minSources", options.minSources, 1, { min: 1, max: Math.max(1, options.sources.length) }),
     softDeadline: options.softDeadline === undefined
       ? undefined
@@ -372,7 +372,7 @@ const build = Effect.fnUntraced(function*(options: Options) {
     const wide: SearchRequest = {
       ...request,
       threshold: undefined,
-      limit: Math.max(limit, depth ?? Math.min(mostHits, Math.max(40, 4 * limit)))
+      limit: Math.max(limit, depth ?? Math.min(mostHits, Math.max(20, 2 * limit)))
     }
     const combine = (answers: ReadonlyArray<Fallback.Answered<UnifiedAnswer>>): UnifiedAnswer => {
       const hasPrimary = answers.some(({ source }) => source === primary.name)

@@ -5,6 +5,7 @@ import OpenAI7 from "openai"
 import OpenAI6 from "openai6"
 import { Fault, OpenAiEmulator } from "../../src/testing/index.ts"
 import { DocumentId } from "../../src/vectorstore/VectorStore.ts"
+import { eventually } from "./eventually.ts"
 
 // The two clients' types are not assignable to each other; the calls used here are the same.
 const versions = { 6: OpenAI6 as unknown as typeof OpenAI7, 7: OpenAI7 }
@@ -29,7 +30,7 @@ const documents = [
 for (const version of [6, 7] as const) {
   it.live(`openai ${version}: a file goes up, is attached, found, listed, changed and deleted`, () =>
     Effect.gen(function*() {
-      const emulator = yield* OpenAiEmulator.make({ processing: "400 millis" })
+      const emulator = yield* OpenAiEmulator.make({ processing: "300 millis" })
       const client = clientOf(emulator, undefined, version)
       const store = yield* Effect.promise(() => client.vectorStores.create({ name: "mine", metadata: { a: "b" } }))
       const file = yield* Effect.promise(() =>
@@ -42,9 +43,9 @@ for (const version of [6, 7] as const) {
       assert.strictEqual(attached.status, "in_progress")
       const early = yield* Effect.promise(() => client.vectorStores.search(store.id, { query: "kinases" }))
       assert.deepStrictEqual(early.data, [])
-      yield* Effect.sleep("450 millis")
-      const ready = yield* Effect.promise(() =>
-        client.vectorStores.files.retrieve(file.id, { vector_store_id: store.id })
+      const ready = yield* eventually(
+        Effect.promise(() => client.vectorStores.files.retrieve(file.id, { vector_store_id: store.id })),
+        ({ status }) => status === "completed"
       )
       assert.strictEqual(ready.status, "completed")
       const found = yield* Effect.promise(() => client.vectorStores.search(store.id, { query: "kinase" }))
@@ -231,8 +232,7 @@ for (const at of ["headers", "body"] as const) {
         Effect.timeoutOption("100 millis")
       )
       assert.strictEqual(result._tag, "None")
-      yield* Effect.sleep("20 millis")
-      assert.strictEqual(yield* emulator.connections, 0)
+      assert.strictEqual(yield* eventually(emulator.connections, (open) => open === 0), 0)
     }))
 }
 
@@ -281,7 +281,7 @@ it.live("is stopped and started on the same port with its data", () =>
     const call = attempt(() => client.vectorStores.retrieve(emulator.vectorStore))
     const hanging = yield* emulator.fault(Fault.hang(), { times: 1 })
     const inFlight = yield* Effect.forkChild(call)
-    yield* Effect.sleep("30 millis")
+    yield* eventually(emulator.connections, (open) => open > 0)
     yield* emulator.stop
     assert.isTrue(Result.isFailure(yield* Fiber.join(inFlight)))
     yield* emulator.clear(hanging)
@@ -313,11 +313,9 @@ it.live("another process switches it by its control path", () =>
     yield* control("POST", "/_control/documents", { documents })
     const store = yield* Effect.promise(() => client.vectorStores.retrieve(emulator.vectorStore))
     assert.strictEqual(store.file_counts.completed, 2)
-    yield* control("POST", "/_control/outage", { millis: 100 })
-    yield* Effect.sleep("60 millis")
-    assert.isTrue(Result.isFailure(yield* call))
-    yield* Effect.sleep("150 millis")
-    assert.isTrue(Result.isSuccess(yield* call))
+    yield* control("POST", "/_control/outage", { millis: 300 })
+    assert.isTrue(Result.isFailure(yield* eventually(call, Result.isFailure)))
+    assert.isTrue(Result.isSuccess(yield* eventually(call, Result.isSuccess)))
     assert.strictEqual((yield* emulator.requests)["vectorStores.retrieve"], 1)
   }))
 
@@ -330,7 +328,7 @@ it.live("tells that its port is taken, and leaves no socket when its scope close
       yield* emulator.fault(Fault.hang())
       const client = clientOf(emulator)
       yield* Effect.forkChild(attempt(() => client.vectorStores.list()))
-      yield* Effect.sleep("20 millis")
+      yield* eventually(emulator.connections, (open) => open > 0)
       return emulator.port
     }))
     const refused = yield* Effect.callback<string>((resume) => {

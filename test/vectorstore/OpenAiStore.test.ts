@@ -8,6 +8,7 @@ import { FileId, OpenAiClient, VectorStoreId } from "../../src/vectorstore/OpenA
 import type * as Client from "../../src/vectorstore/OpenAiClient.ts"
 import * as OpenAiStore from "../../src/vectorstore/OpenAiStore.ts"
 import { Document, DocumentId, type Service, VectorStore } from "../../src/vectorstore/VectorStore.ts"
+import { eventually } from "../testing/eventually.ts"
 
 const clients = { 6: OpenAI6, 7: OpenAI7 } as const
 
@@ -103,10 +104,9 @@ for (const version of [6, 7] as const) {
         const error = yield* Effect.flip(store.search({ query: "zebra" }))
         assert.strictEqual(error.reason._tag, "TimeoutError")
         const fiber = yield* Effect.forkChild(store.search({ query: "zebra" }))
-        yield* Effect.sleep("30 millis")
+        yield* eventually(emulator.connections, (open) => open > 0)
         yield* Fiber.interrupt(fiber)
-        yield* Effect.sleep("30 millis")
-        assert.strictEqual(yield* emulator.connections, 0)
+        assert.strictEqual(yield* eventually(emulator.connections, (open) => open === 0), 0)
       }))
   }
 }
@@ -240,15 +240,15 @@ it.live("a batch cut short is resumed by another process: all stored, none twice
     const options = { operationId: "load-1", batchSize: 100 }
     const first = yield* storeOf
     // The process dies while the second hundred is being uploaded: it cannot clean up.
-    yield* first.addMany(batch, {
+    const dying = yield* Effect.forkChild(first.addMany(batch, {
       ...options,
       onProgress: () =>
-        emulator.fault(Fault.latency(1)).pipe(
-          Effect.andThen(emulator.fault(Fault.status(500), { route: "files.delete" })),
-          Effect.andThen(emulator.fault(Fault.status(500), { route: "files.create", after: 50 })),
-          Effect.andThen(emulator.fault(Fault.hang(), { route: "vectorStores.fileBatches.create" }))
+        emulator.fault(Fault.status(500), { route: "files.delete" }).pipe(
+          Effect.andThen(emulator.fault(Fault.hang(), { route: "files.create", after: 50 }))
         )
-    }).pipe(Effect.timeoutOption("400 millis"))
+    }))
+    yield* eventually(emulator.orphans, (left) => left.length === 50)
+    yield* Fiber.interrupt(dying)
     assert.isAbove((yield* emulator.orphans).length, 0)
     yield* emulator.clear()
     yield* emulator.resetRequests
