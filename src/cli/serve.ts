@@ -1,5 +1,5 @@
 /** `holdfast serve`: a vector store that keeps answering, over HTTP. */
-import { Clock, Console, Effect, FileSystem, Layer, Option, Redacted, Ref } from "effect"
+import { Clock, Console, Effect, Fiber, FileSystem, Layer, Option, Redacted, Ref } from "effect"
 import { Command, Flag } from "effect/cli"
 import { HttpServer } from "effect/http"
 import { randomBytes } from "node:crypto"
@@ -75,7 +75,7 @@ export const start = Effect.fnUntraced(function*(configuration: Configuration.Co
     const stores = yield* Stack.Stores
     yield* (yield* FileSystem.FileSystem).makeDirectory(configuration.directory, { recursive: true })
     yield* ServerFile.leave(configuration.directory, url)
-    if (samples) yield* Samples.ensure(stores, configuration.directory)
+    if (samples) yield* abandonable(Samples.ensure(stores, configuration.directory))
     const { documents, modes } = yield* stores.home.stats
     yield* Ref.set(yield* Startup, "Started")
     const seconds = ((yield* Clock.currentTimeMillis) - began) / 1_000
@@ -83,6 +83,16 @@ export const start = Effect.fnUntraced(function*(configuration: Configuration.Co
     return { url, token }
   }).pipe(Effect.provide(context))
 })
+
+/**
+ * Work that is left to itself on interruption: a statement under way is waited for, and that may take longer than somebody
+ * who pressed Ctrl-C waits. What was stored stays stored, and the next start goes on from there.
+ */
+const abandonable = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.flatMap(
+    Effect.forkDetach(self, { startImmediately: true }),
+    (fiber) => Effect.onInterrupt(Fiber.join(fiber), () => Effect.sync(() => fiber.interruptUnsafe()))
+  )
 
 const banner = ({ configuration, documents, modes, seconds, token, url }: {
   readonly configuration: Configuration.Configuration

@@ -3,7 +3,7 @@
  * wire protocol. PGlite is one session, so this is one connection, ever.
  */
 import { PgClient } from "@effect/sql-pg"
-import { Deferred, Effect, Layer, type Scope } from "effect"
+import { Deferred, Effect, Layer, Option, type Scope } from "effect"
 import type { SqlClient } from "effect/sql/SqlClient"
 import { resolve } from "node:path"
 import { Duplex } from "node:stream"
@@ -27,22 +27,34 @@ const provider = "embedded-postgres"
 /** Opens a byte stream to the database. */
 type Connect = () => Duplex
 
+interface Connector {
+  readonly connect: Connect
+  /** The client is about to close: a statement that runs is not waited for much longer. */
+  readonly hurry: Effect.Effect<void>
+}
+
+/** How long the end waits for a statement that runs. A thread that is ended loses no row it has acknowledged. */
+const patience = "1500 millis"
+
 /**
  * The client of a database of our own. Fails where the packages are missing, the directory is in use or the database
  * does not open. `statement_timeout`, cancelling and `LISTEN` do nothing here.
  */
 export const layer = (options?: Options): Layer.Layer<PgClient.PgClient | SqlClient, ProviderError> =>
-  Layer.unwrap(Effect.map(connector(options ?? {}), (stream) =>
-    PgClient.layer({
-      stream,
-      username: "postgres",
-      database: "postgres",
-      maxConnections: 1,
-      minConnections: 1,
-      connectTimeout: "60 seconds"
-    }).pipe(
-      Layer.catch((error) => Layer.effectContext(Effect.fail(failed(error, "connect"))))
-    )))
+  Layer.unwrap(Effect.map(connector(options ?? {}), ({ connect, hurry }) =>
+    // Built after the client, so that it is heard before the client waits for its connection.
+    Layer.effectDiscard(Effect.addFinalizer(() => hurry)).pipe(Layer.provideMerge(
+      PgClient.layer({
+        stream: connect,
+        username: "postgres",
+        database: "postgres",
+        maxConnections: 1,
+        minConnections: 1,
+        connectTimeout: "60 seconds"
+      }).pipe(
+        Layer.catch((error) => Layer.effectContext(Effect.fail(failed(error, "connect"))))
+      )
+    ))))
 
 const failed = (failure: unknown, operation: string): ProviderError =>
   Classifier.toError(failure, { provider, operation, phase: "connect" })
@@ -63,17 +75,19 @@ const notOpened = (message: string): ProviderError =>
     )
     : unusable(`The embedded Postgres did not open: ${message}`, "NotOpened", message)
 
-const connector = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Connect, ProviderError, Scope.Scope> {
-  const directory = options.directory === undefined ? undefined : resolve(options.directory)
-  if (directory !== undefined) {
-    yield* lock(`${directory}.lock`).pipe(
-      Effect.mapError((error) => unusable(error.message, "DirectoryLocked", error))
-    )
+const connector = Effect.fnUntraced(
+  function*(options: Options): Effect.fn.Return<Connector, ProviderError, Scope.Scope> {
+    const directory = options.directory === undefined ? undefined : resolve(options.directory)
+    if (directory !== undefined) {
+      yield* lock(`${directory}.lock`).pipe(
+        Effect.mapError((error) => unusable(error.message, "DirectoryLocked", error))
+      )
+    }
+    return yield* options.inProcess === true ? inProcess(directory) : inWorker(directory)
   }
-  return yield* options.inProcess === true ? inProcess(directory) : inWorker(directory)
-})
+)
 
-const inProcess = (directory: string | undefined): Effect.Effect<Connect, ProviderError, Scope.Scope> =>
+const inProcess = (directory: string | undefined): Effect.Effect<Connector, ProviderError, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.tryPromise({
       try: () => openDatabase(directory),
@@ -81,7 +95,7 @@ const inProcess = (directory: string | undefined): Effect.Effect<Connect, Provid
     }),
     (database) => Effect.promise(() => database.close().catch(() => undefined))
   ).pipe(
-    Effect.map((database) => () => {
+    Effect.map((database) => (): Duplex => {
       const stream: Duplex = new Duplex({
         read() {},
         write(chunk: Buffer, _encoding, done) {
@@ -99,7 +113,8 @@ const inProcess = (directory: string | undefined): Effect.Effect<Connect, Provid
       })
       const session = open(database, (bytes) => stream.push(bytes), () => stream.push(null))
       return stream
-    })
+    }),
+    Effect.map((connect) => ({ connect, hurry: Effect.void }))
   )
 
 // tsc rewrites the extension of an import, not of a URL, and Node strips no types under node_modules.
@@ -109,7 +124,7 @@ const workerFile = new URL(
 )
 
 const inWorker = Effect.fnUntraced(
-  function*(directory: string | undefined): Effect.fn.Return<Connect, ProviderError, Scope.Scope> {
+  function*(directory: string | undefined): Effect.fn.Return<Connector, ProviderError, Scope.Scope> {
     const opened = yield* Deferred.make<void, ProviderError>()
     const ended = yield* Deferred.make<void>()
     let running = true
@@ -130,14 +145,20 @@ const inWorker = Effect.fnUntraced(
       }),
       (worker) =>
         Effect.sync(() => worker.postMessage({ _tag: "Close" } satisfies Told, [])).pipe(
-          Effect.andThen(Effect.timeoutOption(Deferred.await(ended), "3 seconds")),
+          Effect.andThen(Effect.timeoutOption(Deferred.await(ended), patience)),
           Effect.andThen(Effect.promise(() => worker.terminate()))
         )
     )
+    const hurry = Effect.asVoid(Effect.forkDetach(
+      Effect.flatMap(
+        Effect.timeoutOption(Deferred.await(ended), patience),
+        (done) => Option.isSome(done) ? Effect.void : Effect.promise(() => worker.terminate())
+      )
+    ))
     yield* Deferred.await(opened)
     // An open database alone keeps no process alive.
     worker.unref()
-    return () => {
+    const connect = (): Duplex => {
       const { port1: near, port2: far } = new MessageChannel()
       const stream: Duplex = new Duplex({
         read() {},
@@ -155,10 +176,15 @@ const inWorker = Effect.fnUntraced(
         }
       })
       near.on("message", (bytes: Uint8Array) => stream.push(bytes))
-      near.on("close", () => stream.push(null))
+      // Ended alone, a query under way would wait for its answer.
+      near.on("close", () => {
+        stream.push(null)
+        stream.destroy()
+      })
       if (running) worker.postMessage({ _tag: "Connect", port: far } satisfies Told, [far])
       else stream.destroy(new Error("The thread of the embedded Postgres ended"))
       return stream
     }
+    return { connect, hurry }
   }
 )
