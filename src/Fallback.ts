@@ -172,6 +172,8 @@ export const allFailed = (
 export interface Source<out A, out E, out R = never> {
   readonly name: string
   readonly call: Effect.Effect<A, E, R>
+  /** As `call`, for one that keeps a time limit (milliseconds) by itself; at its end it fails with `DeadlineExceeded`. */
+  readonly callWithin?: ((millis: number) => Effect.Effect<A, E | Deadline.DeadlineExceeded, R>) | undefined
   /** Whether it makes sense to ask; asked for 5 seconds at most, and a failure means no. */
   readonly available?: Effect.Effect<boolean, unknown, R> | undefined
   /** How the call went, where somebody counts. */
@@ -254,27 +256,26 @@ const fallsOver = (error: ProviderError): boolean => error.verdicts.fallback ===
 
 /** The source's call with its share of the time. */
 const withShare = <A, E, R>(
-  { available, call, name }: Source<A, E, R>,
+  { available, call, callWithin, name }: Source<A, E, R>,
   mostMillis: number,
   left: number,
   operation: string
-): Effect.Effect<A, E | ProviderError | Unavailable, R> => {
-  const asked = available === undefined ? call : Effect.flatMap(
-    Effect.catch(Effect.timeout(available, "5 seconds"), () => Effect.succeed(false)),
-    (is): Effect.Effect<A, E | Unavailable, R> => is ? call : Effect.fail(new Unavailable({ provider: name }))
-  )
-  return Effect.withFiber((fiber) => {
+): Effect.Effect<A, E | ProviderError | Unavailable, R> =>
+  Effect.withFiber((fiber) => {
+    const asked = available === undefined ? call : Effect.flatMap(
+      Effect.catch(Effect.timeout(available, "5 seconds"), () => Effect.succeed(false)),
+      (is): Effect.Effect<A, E | Unavailable, R> => is ? call : Effect.fail(new Unavailable({ provider: name }))
+    )
     const deadline = fiber.getRef(Deadline.current)
     if (deadline === Infinity && mostMillis === Infinity) return asked
     const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-    const end = now + Math.min(mostMillis, Math.max(0, deadline - now) / left)
+    const millis = Math.min(mostMillis, Math.max(0, deadline - now) / left)
     return Effect.catchIf(
-      Deadline.until(end)(asked),
+      available === undefined && callWithin !== undefined ? callWithin(millis) : Deadline.until(now + millis)(asked),
       (error) => error instanceof Deadline.DeadlineExceeded,
-      () => Effect.fail(timedOut(name, operation, end - now))
+      () => Effect.fail(timedOut(name, operation, millis))
     )
   })
-}
 
 const timedOut = (provider: string, operation: string, millis: number): ProviderError =>
   stackless(() =>

@@ -219,19 +219,23 @@ const ask = <S>(
   const idempotent = options.idempotent ?? options.cacheKey !== undefined
   const sourceOf = (member: Member<S>): Fallback.Source<unknown, ProviderError | Refusal, unknown> => {
     const tally: Fallback.Tally = { attempts: 0, hedged: false }
-    return {
-      name: member.name,
-      tally,
-      available: member.availability?.(member.service),
-      call: Effect.suspend(() =>
+    const protectedCall = (deadline: number | undefined) =>
+      Effect.suspend(() =>
         member.pipeline(options.bypassRetry === true, options.bypassCircuitBreaker === true).protect({
           operation,
           idempotent,
           priority: options.priority,
           tenant: options.tenant,
-          correlationId: options.correlationId
+          correlationId: options.correlationId,
+          deadline
         })(tallied(use(member.service), tally, recorder))
       )
+    return {
+      name: member.name,
+      tally,
+      available: member.availability?.(member.service),
+      call: protectedCall(undefined),
+      callWithin: protectedCall
     }
   }
   switch (mode._tag) {
