@@ -1,0 +1,113 @@
+import { NodeServices } from "@effect/platform-node"
+import { assert, it } from "@effect/vitest"
+import { Effect, FileSystem, Path, type Scope } from "effect"
+import * as Documents from "../../src/vectorstore/Documents.ts"
+import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
+
+/** A folder with these files, gone with the scope. */
+const folder = Effect.fnUntraced(function*(files: Readonly<Record<string, string | Uint8Array>>) {
+  const fs = yield* FileSystem.FileSystem
+  const path = yield* Path.Path
+  const root = yield* fs.makeTempDirectoryScoped()
+  for (const [name, content] of Object.entries(files)) {
+    const file = path.join(root, name)
+    yield* fs.makeDirectory(path.dirname(file), { recursive: true })
+    yield* typeof content === "string" ? fs.writeFileString(file, content) : fs.writeFile(file, content)
+  }
+  return { root, file: (name: string) => path.join(root, name) }
+})
+
+const test = (
+  name: string,
+  run: Effect.Effect<void, unknown, NodeServices.NodeServices | Scope.Scope>
+) => it.live(name, () => run.pipe(Effect.scoped, Effect.provide(NodeServices.layer)))
+
+test(
+  "reads what is sound of a JSONL file, and names the line of what is not",
+  Effect.gen(function*() {
+    const { file } = yield* folder({
+      "a.jsonl": [
+        "\ufeff{\"id\":\"1\",\"title\":\"T\",\"text\":\"one\"}",
+        "{\"id\":2,\"content\":\"two\",\"metadata\":{\"k\":1}}\r",
+        "",
+        "{\"id\":\"3\",",
+        "{\"id\":\"4\"}",
+        "{\"id\":\"\",\"text\":\"x\"}",
+        "[]",
+        "{\"id\":\"5\",\"title\":null,\"text\":\"five\"}"
+      ].join("\n")
+    })
+    const source = yield* Documents.read(file("a.jsonl"))
+    assert.deepStrictEqual(source.documents, [
+      { id: "1", title: "T", content: "one" },
+      { id: "2", content: "two", attributes: { k: 1 } },
+      { id: "5", content: "five" }
+    ])
+    assert.deepStrictEqual(source.problems.map(({ line }) => line), [4, 5, 6, 7])
+    for (const { file: named } of source.problems) assert.isTrue(named.endsWith("a.jsonl"))
+  })
+)
+
+test(
+  "cuts Markdown where a paragraph ends, and loses no word",
+  Effect.gen(function*() {
+    const paragraphs = Array.from({ length: 30 }, (_, i) => `Paragraph ${i} ${"word ".repeat(80)}end${i}.`)
+    const { file } = yield* folder({
+      "notes.md": `# The title\n\n${paragraphs.join("\n\n")}\n\n${"x".repeat(9_000)}\u{1f600}`
+    })
+    const { documents, problems } = yield* Documents.read(file("notes.md"))
+    assert.deepStrictEqual(problems, [])
+    assert.isAbove(documents.length, 3)
+    assert.isTrue(documents.every(({ content }) => content.length <= 4_000 && content.isWellFormed()))
+    assert.isTrue(documents.every(({ title }) => title === "The title"))
+    assert.strictEqual(new Set(documents.map(({ id }) => id)).size, documents.length)
+    const all = documents.map(({ content }) => content).join("\n\n")
+    for (const [i] of paragraphs.entries()) assert.include(all, `end${i}.`)
+    assert.strictEqual(all.split("x").length - 1, 9_000)
+  })
+)
+
+test(
+  "finds the files of a folder, and says what it cannot take",
+  Effect.gen(function*() {
+    const { file, root } = yield* folder({
+      "b.txt": "b",
+      "a/c.MD": "c",
+      "a/.hidden.md": "h",
+      "node_modules/x.md": "x",
+      "image.png": "p"
+    })
+    const { files, problems } = yield* Documents.find([root, file("b.txt"), file("image.png"), file("nowhere.md")])
+    assert.deepStrictEqual(files, [file("a/c.MD"), file("b.txt")])
+    assert.deepStrictEqual(problems.map((problem) => problem.file), [file("image.png"), file("nowhere.md")])
+  })
+)
+
+test(
+  "a file that is empty or no text is a problem, not a failure",
+  Effect.gen(function*() {
+    const { file } = yield* folder({ "empty.md": " \n", "latin1.txt": new Uint8Array([0x66, 0xfc, 0x72]) })
+    for (const name of ["empty.md", "latin1.txt", "gone.txt"]) {
+      const { documents, problems } = yield* Documents.read(file(name))
+      assert.deepStrictEqual(documents, [])
+      assert.strictEqual(problems.length, 1, name)
+    }
+  })
+)
+
+test(
+  "stores a file once, and again when its text changed",
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const { file } = yield* folder({ "a.jsonl": "{\"id\":\"1\",\"text\":\"one\"}\n{\"id\":\"2\",\"text\":\"two\"}" })
+    const store = yield* MemoryStore.makeLexical()
+    const run = (again = false) =>
+      Effect.flatMap(Documents.read(file("a.jsonl")), (source) => Documents.ingest(store, [source], { again }))
+    assert.deepStrictEqual(yield* run(), { stored: 2, alreadyStored: 0, failed: [] })
+    assert.deepStrictEqual(yield* run(), { stored: 0, alreadyStored: 2, failed: [] })
+    assert.deepStrictEqual(yield* run(true), { stored: 2, alreadyStored: 0, failed: [] })
+    yield* fs.writeFileString(file("a.jsonl"), "{\"id\":\"1\",\"text\":\"changed\"}")
+    assert.deepStrictEqual(yield* run(), { stored: 1, alreadyStored: 0, failed: [] })
+    assert.strictEqual((yield* store.stats).documents, 2)
+  })
+)
