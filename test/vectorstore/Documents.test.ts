@@ -38,7 +38,7 @@ test(
       ].join("\n")
     })
     const source = yield* Documents.read(file("a.jsonl"))
-    assert.deepStrictEqual(source.documents, [
+    assert.deepStrictEqual<ReadonlyArray<object>>(source.documents, [
       { id: "1", title: "T", content: "one" },
       { id: "2", content: "two", attributes: { k: 1 } },
       { id: "5", content: "five" }
