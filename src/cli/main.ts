@@ -4,6 +4,7 @@ import { NodeRuntime, NodeServices } from "@effect/platform-node"
 import { Cause, Console, Effect, Exit, FileSystem, Layer, Logger, Runtime, Schema, Stdio } from "effect"
 import { CliError, Command } from "effect/cli"
 import { fileURLToPath } from "node:url"
+import * as Advice from "./Advice.ts"
 
 const loaders = {
   serve: () => import("./serve.ts").then(({ serve }) => serve),
@@ -44,15 +45,13 @@ const program = Effect.gen(function*() {
   Effect.catch((error) =>
     CliError.isCliError(error) || error instanceof Reported
       ? Effect.fail(error)
-      : Effect.andThen(Console.error(`\nERROR\n  ${messageOf(error)}`), Effect.fail(new Reported()))
+      : Effect.andThen(Console.error(`\nERROR\n  ${Advice.tell(error)}`), Effect.fail(new Reported()))
   )
 )
 
 class Reported extends Schema.TaggedError<Reported>()("Reported", {}) {
   override readonly [Runtime.errorReported] = false
 }
-
-const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
 /** Ctrl-C is how a server ends: that is no failure. */
 const teardown: Runtime.Teardown = (exit, onExit) =>

@@ -4,6 +4,7 @@ import { Command, Flag } from "effect/cli"
 import { HttpServer } from "effect/http"
 import { randomBytes } from "node:crypto"
 import { styleText } from "node:util"
+import { Health, type Verdict } from "../Health.ts"
 import { Draining, Startup } from "../http/Probes.ts"
 import * as Server from "../http/Server.ts"
 import * as Configuration from "./Configuration.ts"
@@ -78,8 +79,9 @@ export const start = Effect.fnUntraced(function*(configuration: Configuration.Co
     if (samples) yield* abandonable(Samples.ensure(stores, configuration.directory))
     const { documents, modes } = yield* stores.home.stats
     yield* Ref.set(yield* Startup, "Started")
+    const [openai] = configuration.openai === undefined ? [] : yield* (yield* Health).probe(["openai"])
     const seconds = ((yield* Clock.currentTimeMillis) - began) / 1_000
-    yield* Console.log(banner({ configuration, documents, modes, seconds, token, url }))
+    yield* Console.log(banner({ configuration, documents, modes, openai, seconds, token, url }))
     return { url, token }
   }).pipe(Effect.provide(context))
 })
@@ -94,10 +96,12 @@ const abandonable = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E,
     (fiber) => Effect.onInterrupt(Fiber.join(fiber), () => Effect.sync(() => fiber.interruptUnsafe()))
   )
 
-const banner = ({ configuration, documents, modes, seconds, token, url }: {
+const banner = ({ configuration, documents, modes, openai, seconds, token, url }: {
   readonly configuration: Configuration.Configuration
   readonly documents: number
   readonly modes: ReadonlyArray<string>
+  /** How OpenAI answered just now, where it is configured. */
+  readonly openai: Verdict | undefined
   readonly seconds: number
   readonly token: Redacted.Redacted
   readonly url: string
@@ -106,9 +110,16 @@ const banner = ({ configuration, documents, modes, seconds, token, url }: {
   const home = configuration.databaseUrl === undefined
     ? `embedded in ${configuration.directory}/`
     : "at DATABASE_URL"
-  const openai = configuration.openai === undefined
+  const first = configuration.openai === undefined
     ? "not configured (set OPENAI_API_KEY and OPENAI_VECTORSTORE to put OpenAI first)"
     : `first, vector store ${configuration.openai.vectorStore}`
+  const trouble = openai === undefined || openai.state === "Healthy"
+    ? []
+    : [
+      `  ${label("")}${
+        styleText("yellow", `${openai.reasons.join("; ")}. ${hint(openai.reasons)}Until then Postgres answers.`)
+      }`
+    ]
   return [
     "",
     `${styleText(["bold", "green"], "holdfast is serving")} at ${styleText("bold", url)} after ${seconds.toFixed(1)} s`,
@@ -119,7 +130,8 @@ const banner = ({ configuration, documents, modes, seconds, token, url }: {
     `  ${label("dashboard")}${url}/`,
     `  ${label("API")}${url}/docs`,
     "",
-    `  ${label("openai")}${openai}`,
+    `  ${label("openai")}${first}`,
+    ...trouble,
     `  ${label("neon")}Postgres ${home}, ${documents.toLocaleString("en")} documents`,
     ...(modes.includes("vector")
       ? []
@@ -136,3 +148,6 @@ const banner = ({ configuration, documents, modes, seconds, token, url }: {
     ""
   ].join("\n")
 }
+
+const hint = (reasons: ReadonlyArray<string>): string =>
+  reasons.some((reason) => reason.includes("AUTHENTICATION")) ? "Check OPENAI_API_KEY. " : ""

@@ -1,0 +1,32 @@
+/** What to do about a failure, in words for who started the command. */
+import { ProviderError } from "../ProviderError.ts"
+
+/** A failure and what to do about it, without a stack. */
+export const tell = (error: unknown): string => {
+  if (!(error instanceof ProviderError)) return error instanceof Error ? error.message : String(error)
+  const advice = error.provider === "neon"
+    ? ofDatabase[error.category]
+    : error.provider === "openai"
+    ? ofOpenAi[error.category]
+    : undefined
+  return advice === undefined ? error.reason.message : `${advice} (${error.reason.message})`
+}
+
+const unreachable = "The database of DATABASE_URL does not answer. Is it running, and is its address right? " +
+  "Without DATABASE_URL an embedded Postgres is used."
+
+const ofDatabase: { readonly [category: string]: string | undefined } = {
+  NETWORK: unreachable,
+  TIMEOUT: unreachable,
+  SERVICE_UNAVAILABLE: unreachable,
+  AUTHENTICATION: "The database of DATABASE_URL refuses the user or the password. Check both in the address.",
+  AUTHORIZATION: "The database user may not do that. It needs the right to create a schema and tables in the database."
+}
+
+const ofOpenAi: { readonly [category: string]: string | undefined } = {
+  NETWORK: "OpenAI cannot be reached. Check the network, and OPENAI_BASE_URL if it is set.",
+  AUTHENTICATION: "OpenAI refuses the key. Check OPENAI_API_KEY.",
+  AUTHORIZATION: "OpenAI's key may not do that. Check the rights of OPENAI_API_KEY.",
+  CONFIGURATION: "OpenAI's set-up is wrong. Check OPENAI_VECTORSTORE and the account.",
+  NOT_FOUND: "OpenAI has no such vector store. Check OPENAI_VECTORSTORE."
+}

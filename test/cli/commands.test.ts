@@ -1,0 +1,134 @@
+import { NodeServices } from "@effect/platform-node"
+import { assert, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, FileSystem, Option, Redacted, Ref } from "effect"
+import { createServer } from "node:http"
+import * as Samples from "../../src/cli/Samples.ts"
+import { OpenAiEmulator } from "../../src/testing/OpenAiEmulator.ts"
+import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
+import * as Holdfast from "./holdfast.ts"
+
+const temporary = Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped({ prefix: "holdfast-" }))
+
+const fails = Effect.fnUntraced(function*(
+  args: ReadonlyArray<string>,
+  words: string,
+  env?: Readonly<Record<string, string>>
+) {
+  const { code, stderr, stdout } = yield* Holdfast.run(args, env)
+  assert.strictEqual(code, 1, `${args.join(" ")}: ${stdout}`)
+  assert.include(stdout + stderr, words)
+  assert.notMatch(stderr, /^\s+at .*\(file:/m, "no stack")
+  return stdout + stderr
+})
+
+it.live("wrong usage is told with what is right", () =>
+  Effect.gen(function*() {
+    const home = yield* temporary
+    yield* Effect.all([
+      fails(["serve", "--prot", "1"], "--port"),
+      fails(["serch", "words"], "search"),
+      fails(["search", "  "], "Give words", { HOLDFAST_DIRECTORY: home })
+    ], { concurrency: 2 })
+    yield* Effect.all([
+      fails(["search", "words", "--limit", "0"], "between 1 and 100"),
+      fails(["search", "words", "--limit", "10000"], "between 1 and 100"),
+      fails(["serve"], "HOLDFAST_PORT", { HOLDFAST_PORT: "no port", HOLDFAST_DIRECTORY: home })
+    ], { concurrency: 2 })
+  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), 60_000)
+
+it.live("a port in use is told before anything is started", () =>
+  Effect.gen(function*() {
+    const home = yield* temporary
+    const server = yield* Effect.acquireRelease(
+      Effect.promise(() =>
+        new Promise<ReturnType<typeof createServer>>((resolve) => {
+          const server = createServer().listen(0, "127.0.0.1", () => resolve(server))
+        })
+      ),
+      (server) => Effect.promise(() => new Promise((resolve) => server.close(resolve)))
+    )
+    const address = server.address()
+    const port = typeof address === "object" && address !== null ? address.port : 0
+    yield* fails(["serve", "--port", String(port)], `choose another: --port ${port + 1}`, { HOLDFAST_DIRECTORY: home })
+    assert.deepStrictEqual(yield* (yield* FileSystem.FileSystem).readDirectory(home), [])
+  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), 60_000)
+
+it.live("an unreachable database is told without its password", () =>
+  Effect.gen(function*() {
+    const text = yield* fails(["serve", "--port", "0"], "DATABASE_URL does not answer", {
+      DATABASE_URL: "postgres://user:very-secret@127.0.0.1:1/none",
+      HOLDFAST_DIRECTORY: yield* temporary
+    })
+    assert.notInclude(text, "very-secret")
+  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), 60_000)
+
+it.live(
+  "serves with a key that OpenAI refuses, says so, keeps others out of its directory, and ends on SIGTERM",
+  () =>
+    Effect.gen(function*() {
+      const emulator = yield* OpenAiEmulator
+      const home = yield* temporary
+      const env = {
+        OPENAI_API_KEY: "sk-wrong-key-0123456789",
+        OPENAI_BASE_URL: emulator.url,
+        OPENAI_VECTORSTORE: emulator.vectorStore,
+        HOLDFAST_DIRECTORY: home
+      }
+      assert.notStrictEqual(Redacted.value(emulator.apiKey), env.OPENAI_API_KEY)
+      const server = yield* Holdfast.start(["serve", "--port", "0", "--no-samples"], env)
+      const url = yield* Holdfast.says(server, /serving at (http:\/\/\S+)/)
+      yield* Holdfast.says(server, /Ctrl-C/)
+      assert.include(server.stdout(), "Check OPENAI_API_KEY")
+      assert.notInclude(server.stdout() + server.stderr(), env.OPENAI_API_KEY)
+
+      yield* fails(["serve", "--port", "0"], "stop it, use another directory", env)
+      // The other command asks the server, for the store is the server's.
+      const found = yield* Holdfast.run(["search", "anything", "--json"], { HOLDFAST_DIRECTORY: home })
+      assert.strictEqual(found.code, 0, found.stderr)
+      const answer = JSON.parse(found.stdout)
+      assert.deepInclude(answer, { completeness: "Degraded", reasons: ["openai did not answer: AUTHENTICATION"] })
+      assert.strictEqual(answer.answer.provider, "neon")
+
+      const health = yield* Effect.promise(async () =>
+        (await fetch(`${url}/api/fault-tolerance/health?detailed=true`)).json()
+      )
+      assert.include(JSON.stringify(health), "AUTHENTICATION")
+      assert.notInclude(JSON.stringify(health), "sk-")
+
+      const { code, millis } = yield* Holdfast.stop(server, "SIGTERM")
+      assert.strictEqual(code, 0, server.stderr())
+      assert.isBelow(millis, 5_000)
+      assert.deepStrictEqual(
+        (yield* (yield* FileSystem.FileSystem).readDirectory(home)).filter((name) => name !== "postgres"),
+        []
+      )
+    }).pipe(Effect.scoped, Effect.provide([NodeServices.layer, OpenAiEmulator.layer()])),
+  60_000
+)
+
+it.live("indexes the samples once, and goes on where it was interrupted", () =>
+  Effect.gen(function*() {
+    const home = yield* MemoryStore.makeLexical({ name: "neon" })
+    const directory = yield* temporary
+    const indexing = yield* Ref.make(Option.none<{ readonly done: number; readonly total: number }>())
+    const begun = yield* Deferred.make<void>()
+    const slow = {
+      ...home,
+      addMany: (documents, options) =>
+        home.addMany(documents.slice(0, 500), options).pipe(
+          Effect.tap(() => Deferred.succeed(begun, undefined)),
+          Effect.andThen(Effect.never)
+        )
+    } satisfies typeof home
+    const first = yield* Effect.forkChild(Samples.ensure({ home: slow, indexing }, directory))
+    yield* Deferred.await(begun)
+    assert.isTrue(Option.isSome(yield* Ref.get(indexing)))
+    yield* Fiber.interrupt(first)
+    assert.strictEqual((yield* home.stats).documents, 500)
+
+    yield* Samples.ensure({ home, indexing }, directory)
+    assert.strictEqual((yield* home.stats).documents, 5_183)
+    assert.isTrue(Option.isNone(yield* Ref.get(indexing)))
+    const untouched = { ...home, addMany: () => Effect.die("indexed again") } satisfies typeof home
+    yield* Samples.ensure({ home: untouched, indexing }, directory)
+  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), 60_000)
