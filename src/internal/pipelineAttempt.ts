@@ -481,8 +481,11 @@ class Apart extends Attempt implements Timed {
     return undefined
   }
 
+  // As an effect it cancels itself, which saves a closure and a primitive per pending call.
   override asEffect(): AnyEffect {
-    return this.go()
+    this.cancel()
+    // Nothing can make a promise end, so it is not waited for; the permit is held until it does.
+    return this.child === undefined ? Effect.void : Fiber.interrupt(this.child)
   }
 
   protected go(): AnyEffect {
@@ -497,6 +500,11 @@ class Apart extends Attempt implements Timed {
     return work._tag === "Effect" ? this.runEffect(work.effect) : this.runPromise(work.start)
   }
 
+  private get canceller(): Effect.Effect<void> {
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what `asEffect` gives
+    return this as unknown as Effect.Effect<void>
+  }
+
   private runEffect(effect: AnyEffect): Effect.Effect<void> | undefined {
     const { deadlineAt, fiber } = this
     const context = deadlineAt === Infinity ? fiber.context : Context.add(fiber.context, Deadline.current, deadlineAt)
@@ -509,10 +517,7 @@ class Apart extends Attempt implements Timed {
     this.child = child
     this.arm()
     child.addObserver((exit) => this.endedLater(exit))
-    return Effect.suspend(() => {
-      this.cancel()
-      return Fiber.interrupt(child)
-    })
+    return this.canceller
   }
 
   private runPromise(start: (signal: AbortSignal) => PromiseLike<unknown>): Effect.Effect<void> {
@@ -521,8 +526,7 @@ class Apart extends Attempt implements Timed {
     const promise = started(start, this.controller?.signal)
     this.arm()
     promise.then((value) => this.endedLater(Exit.succeed(value)), (error) => this.endedLater(Exit.fail(error)))
-    // Nothing can make a promise end, so it is not waited for; the permit is held until it does.
-    return Effect.sync(() => this.cancel())
+    return this.canceller
   }
 
   /** The work has ended: what it held is free, and this is the outcome. */
