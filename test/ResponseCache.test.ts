@@ -1,6 +1,6 @@
 import { assert, expectTypeOf, it } from "@effect/vitest"
 import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Random, Schema, Scope } from "effect"
-import { Persistence } from "effect/persistence"
+import { KeyValueStore, Persistence } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import * as Deadline from "../src/Deadline.ts"
 import * as Fallback from "../src/Fallback.ts"
@@ -511,25 +511,33 @@ it("interruption law and model: whoever is interrupted, nothing runs on, nobody 
 
 const sharing = Layer.provideMerge(ResponseCache.layerShared(), Persistence.layerMemory)
 
-it.effect("two processes share answers through Persistence, an old one in an outage too", () =>
-  Effect.gen(function*() {
-    const options = { name: "shared", fresh: "10 seconds", revalidate: 0 } as const
-    const call = { schema: Schema.Struct({ at: Schema.DateFromString }), tags: ["t"] }
-    const one = yield* ResponseCache.make<{ readonly at: Date }>(options)
-    const two = yield* ResponseCache.make<{ readonly at: Date }>(options)
-    const p = provider({ at: new Date(0) })
-    yield* one.serve("a", p.served, call)
-    yield* TestClock.adjust("2 seconds")
-    const served = yield* two.serve("a", p.served, call)
-    assert.deepStrictEqual(served, Served.cached({ at: new Date(0) }, "p", 2000))
-    assert.strictEqual(p.calls, 1)
-    const three = yield* ResponseCache.make<{ readonly at: Date }>(options)
-    p.answer = Exit.fail(network)
-    yield* TestClock.adjust("10 seconds")
-    const old = yield* three.serve("a", p.served, call)
-    assert.strictEqual(old._tag, "Stale")
-    assert.strictEqual(Served.ageOf(old), 12_000)
-  }).pipe(Effect.provide(sharing)))
+it.effect.each(
+  [
+    ["memory", Persistence.layerMemory],
+    ["key-value text", Layer.provide(Persistence.layerKvs, KeyValueStore.layerMemory)]
+  ] as const
+)(
+  "two processes share answers through Persistence (%s), an old one in an outage too",
+  ([, persistence]) =>
+    Effect.gen(function*() {
+      const options = { name: "shared", fresh: "10 seconds", revalidate: 0 } as const
+      const call = { schema: Schema.Struct({ at: Schema.DateFromString }), tags: ["t"] }
+      const one = yield* ResponseCache.make<{ readonly at: Date }>(options)
+      const two = yield* ResponseCache.make<{ readonly at: Date }>(options)
+      const p = provider({ at: new Date(0) })
+      yield* one.serve("a", p.served, call)
+      yield* TestClock.adjust("2 seconds")
+      const served = yield* two.serve("a", p.served, call)
+      assert.deepStrictEqual(served, Served.cached({ at: new Date(0) }, "p", 2000))
+      assert.strictEqual(p.calls, 1)
+      const three = yield* ResponseCache.make<{ readonly at: Date }>(options)
+      p.answer = Exit.fail(network)
+      yield* TestClock.adjust("10 seconds")
+      const old = yield* three.serve("a", p.served, call)
+      assert.strictEqual(old._tag, "Stale")
+      assert.strictEqual(Served.ageOf(old), 12_000)
+    }).pipe(Effect.provide(Layer.provide(ResponseCache.layerShared(), persistence)))
+)
 
 it.effect("an invalidation by one process holds for a third, and for what was being fetched", () =>
   Effect.gen(function*() {
