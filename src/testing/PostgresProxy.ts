@@ -153,6 +153,8 @@ interface Session {
   /** Queries passed on and not answered yet. */
   open: number
   resetOnAnswer: boolean
+  /** Whether what the server says, up to its being ready, is not for the client. */
+  swallows: boolean
 }
 
 /** Starts a proxy; it ends, with all its connections, when the scope does. */
@@ -219,11 +221,14 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
         if (type !== "Z") return
         session.status = body.toString("latin1", 0, 1)
         session.open = Math.max(0, session.open - 1)
+        session.swallows = false
       })
       upstream.on("data", (bytes: Buffer) => {
         if (session.resetOnAnswer) return close(session, "reset")
+        const swallows = session.swallows
         frames(bytes)
-        session.client.write(bytes)
+        if (!swallows) session.client.write(bytes)
+        else if (!session.swallows) session.client.write(readyForQuery("E"))
       })
       upstream.on("error", () => close(session, "reset"))
       upstream.on("close", () => close(session, "end"))
@@ -245,8 +250,14 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
               break
             case "FailQuery":
               say(session, "ERROR", fault.code, fault.message)
-              // A transaction that saw an error is a failed one.
-              session.client.write(readyForQuery(session.status === undefined || session.status === "I" ? "I" : "E"))
+              if (session.status !== "T") {
+                session.client.write(readyForQuery(session.status === "E" ? "E" : "I"))
+                return
+              }
+              // A transaction that saw an error is a failed one, for the server too.
+              session.swallows = true
+              session.open++
+              session.upstream?.write(message("Q", Buffer.from("an injected fault\0", "utf8")))
               return
             case "StallQuery":
               return yield* Effect.never
@@ -270,7 +281,14 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
 
     /** Does what the client asks for, one thing after the other, until it goes. */
     const serve = Effect.fnUntraced(function*(client: Socket) {
-      const session: Session = { client, upstream: undefined, status: undefined, open: 0, resetOnAnswer: false }
+      const session: Session = {
+        client,
+        upstream: undefined,
+        status: undefined,
+        open: 0,
+        resetOnAnswer: false,
+        swallows: false
+      }
       sessions.add(session)
       const work = yield* Queue.unbounded<Effect.Effect<void>>()
       client.on(
@@ -463,4 +481,4 @@ const message = (type: string, body: Buffer): Buffer => {
 const errorResponse = (severity: string, code: string, text: string): Buffer =>
   message("E", Buffer.from(`S${severity}\0V${severity}\0C${code}\0M${text}\0\0`, "utf8"))
 
-const readyForQuery = (status: "I" | "T" | "E"): Buffer => message("Z", Buffer.from(status, "latin1"))
+const readyForQuery = (status: "I" | "E"): Buffer => message("Z", Buffer.from(status, "latin1"))

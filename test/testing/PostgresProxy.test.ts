@@ -104,6 +104,26 @@ live("a failed query fails its transaction, and the next one is well", () =>
     assert.deepStrictEqual(yield* sql`SELECT count(*)::int AS n FROM t`, [{ n: 2 }])
   }))
 
+live(
+  "a transaction that goes on after an injected error is refused by the server itself",
+  () =>
+    Effect.gen(function*() {
+      const { client, proxy } = yield* setUp()
+      const sql = yield* client
+      yield* sql`DROP TABLE IF EXISTS t`
+      yield* sql`CREATE TABLE t (id int)`
+      yield* proxy.fault({ _tag: "FailQuery", code: "40001", message: "could not serialize access" }, {
+        containing: "INSERT",
+        times: 1
+      })
+      const careless = sql.withTransaction(
+        Effect.andThen(Effect.ignore(sql`INSERT INTO t VALUES (1)`), sql`INSERT INTO t VALUES (2)`)
+      )
+      assert.strictEqual((yield* classified(careless)).code, "25P02")
+      assert.deepStrictEqual(yield* sql`SELECT count(*)::int AS n FROM t`, [{ n: 0 }])
+    })
+)
+
 live("refuses connections as Neon does, and the classifier tells why", () =>
   Effect.gen(function*() {
     const { client, proxy } = yield* setUp()
