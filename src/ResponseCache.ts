@@ -20,7 +20,7 @@ import { CacheCore, type Entry, estimateBytes, type Use } from "./internal/cache
 import { cacheKey, scopedKey } from "./internal/cacheKey.ts"
 import { make as makeShared, type SharedAnswer, type SharedCache, type SharedStore } from "./internal/cacheShared.ts"
 import { checked, checks } from "./internal/options.ts"
-import { type Flight, SingleFlight, type Work } from "./internal/singleFlight.ts"
+import { SingleFlight, type Work } from "./internal/singleFlight.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
 import type { Category } from "./ProviderError.ts"
 import * as Served from "./Served.ts"
@@ -326,10 +326,14 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
     }
   }
 
-  const settle = (call: Call<A>, exit: Exit.Exit<Served.Served<A>, unknown>, flight: Flight): void => {
+  const settle = (
+    call: Call<A>,
+    exit: Exit.Exit<Served.Served<A>, unknown>,
+    discarded: boolean,
+    now: number
+  ): void => {
     if (exit._tag === "Success") {
-      const now = flight.clock.currentTimeMillisUnsafe()
-      const answer = flight.discarded ? undefined : answerOf(exit.value, now)
+      const answer = discarded ? undefined : answerOf(exit.value, now)
       if (answer !== undefined) keep(call.key, call.tags, answer, now)
       return
     }
@@ -381,7 +385,7 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
     key: call.key,
     tags: call.tags,
     effect: store === undefined || call.schema === undefined ? call.lookup : throughStore(call, store, call.schema),
-    onEnd: (exit, flight) => settle(call, exit, flight),
+    onEnd: (exit, discarded, now) => settle(call, exit, discarded, now),
     late: call.late,
     onJoin: (began) => {
       if (began) counts.misses++

@@ -235,6 +235,19 @@ it.effect("freshness may depend on the answer, and zero keeps it not at all", ()
     assert.strictEqual(p.calls, 3)
   }))
 
+it.effect("a function of the options that throws is a defect of the call, and leaves nothing behind", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>({
+      fresh: () => {
+        throw new Error("bug")
+      }
+    })
+    const fiber = yield* Effect.forkChild(Effect.exit(cache.get("a", Effect.delay(Effect.succeed(1), "1 second"))))
+    yield* TestClock.adjust("1 second")
+    assert.isTrue(Exit.hasDies(yield* Fiber.join(fiber)))
+    assert.strictEqual((yield* cache.stats).inFlight, 0)
+  }))
+
 // -- keys, tags, bounds ----------------------------------------------------------------------------------------------
 
 it.effect("scenario 43: requests that differ anywhere have answers of their own; equal ones share", () =>

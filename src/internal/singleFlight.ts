@@ -11,7 +11,6 @@ export interface Flight {
   readonly key: string
   readonly tags: ReadonlyArray<string>
   readonly fiber: Fiber.Fiber<unknown, unknown>
-  readonly clock: Clock.Clock
   /** The deadline of whoever began it, in epoch milliseconds. */
   readonly deadline: number
   /** Those who wait, and 1 for the cache itself where it refreshes. */
@@ -20,12 +19,12 @@ export interface Flight {
   discarded: boolean
 }
 
-/** What a caller brings. `onEnd` is called once, before anybody is answered. */
+/** What a caller brings. `onEnd` is part of the work: it is done before anybody is answered, unless interrupted. */
 export interface Work<A, E, R> {
   readonly key: string
   readonly tags: ReadonlyArray<string>
   readonly effect: Effect.Effect<A, E, R>
-  readonly onEnd: (exit: Exit.Exit<A, E>, flight: Flight) => void
+  readonly onEnd: (exit: Exit.Exit<A, E>, discarded: boolean, now: number) => void
   /** Asked before the work is begun: what has been answered since the caller looked. */
   readonly ready?: ((fiber: Fiber.Fiber<unknown, unknown>) => Exit.Exit<A, E> | undefined) | undefined
   /** What a caller who joined is told when his deadline passes before that of the work; else he waits on. */
@@ -106,26 +105,36 @@ export class SingleFlight {
   )
 
   private begin<A, E, R>(work: Work<A, E, R>, context: Context.Context<never>): Flight {
+    // Work that ends at once does so before there is a flight, and so before anybody could make it invalid.
+    let flight: Flight | undefined
+    const end = (exit: Exit.Exit<A, E>): Exit.Exit<A, E> => {
+      work.onEnd(exit, flight?.discarded === true, now())
+      return exit
+    }
+    const clock = Context.get(context, Clock.Clock)
+    const now = (): number => clock.currentTimeMillisUnsafe()
+    const whole = Effect.matchCauseEffect(work.effect, {
+      onFailure: (cause) => end(Exit.failCause(cause)),
+      onSuccess: (value) => end(Exit.succeed(value))
+    })
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what runs an Effect<_, _, R> holds R
-    const fiber = Effect.runForkWith(context as Context.Context<R>)(work.effect)
-    const flight: Flight = {
+    const fiber = Effect.runForkWith(context as Context.Context<R>)(whole)
+    const own: Flight = {
       key: work.key,
       tags: work.tags,
       fiber,
-      // A fiber that has ended forgets its context.
-      clock: Context.get(context, Clock.Clock),
       deadline: Context.get(context, currentDeadline),
       waiters: 0,
       discarded: false
     }
-    this.flights.set(work.key, flight)
-    this.running.add(flight)
-    fiber.addObserver((exit) => {
-      this.running.delete(flight)
-      this.detach(flight)
-      work.onEnd(exit, flight)
+    flight = own
+    this.flights.set(work.key, own)
+    this.running.add(own)
+    fiber.addObserver(() => {
+      this.running.delete(own)
+      this.detach(own)
     })
-    return flight
+    return own
   }
 
   private detach(flight: Flight): void {
