@@ -132,3 +132,25 @@ it.live("indexes the samples once, and goes on where it was interrupted", () =>
     const untouched = { ...home, addMany: () => Effect.die("indexed again") } satisfies typeof home
     yield* Samples.ensure({ home: untouched, indexing }, directory)
   }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), 60_000)
+
+it.live("the demo tells an outage, and nobody goes without an answer", () =>
+  Effect.gen(function*() {
+    const { code, stderr, stdout } = yield* Holdfast.run(["demo"])
+    assert.strictEqual(code, 0, stderr)
+    assert.strictEqual(stderr, "")
+    const order = [
+      "All is well",
+      "answered by openai",
+      "goes down",
+      "circuit open",
+      "is back",
+      "circuit closed",
+      "0 failed"
+    ]
+    assert.deepStrictEqual(
+      order.map((words) => stdout.indexOf(words)).toSorted((a, b) => a - b),
+      order.map((words) => stdout.indexOf(words))
+    )
+    assert.notInclude(order.map((words) => stdout.indexOf(words)), -1)
+    assert.include(stdout, "answered by neon")
+  }), 60_000)
