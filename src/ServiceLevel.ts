@@ -242,11 +242,13 @@ export const make = Effect.fnUntraced(function*(
   const check = Effect.suspend(() =>
     Effect.forEach(
       all,
-      ({ check, name }) =>
-        Effect.timeoutOrElse(check, {
+      ({ check, name }) => {
+        const lost = Effect.succeed<Reading>({ target: "Emergency", reason: `${name} did not answer` })
+        return Effect.timeoutOrElse(Effect.catchDefect(check, () => lost), {
           duration: settings.checkEveryMillis,
-          orElse: () => Effect.succeed<Reading>({ target: "Emergency", reason: `${name} did not answer` })
-        }),
+          orElse: () => lost
+        })
+      },
       { concurrency: "unbounded" }
     )
   ).pipe(Effect.flatMap((readings) => {

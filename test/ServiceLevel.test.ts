@@ -111,7 +111,7 @@ it.effect("a dependency that stays down takes it down level by level, and says w
 
 it.effect("a check that answers false or does not answer at all is bad; the worst reading counts", () =>
   Effect.gen(function*() {
-    for (const health of [Effect.succeed(false), Effect.never, Effect.fail("no")]) {
+    for (const health of [Effect.succeed(false), Effect.never, Effect.fail("no"), Effect.die("bug")]) {
       const level = yield* ServiceLevel.make({
         checks: [ServiceLevel.healthCheck("a", Effect.void), ServiceLevel.healthCheck("b", health)]
       })
