@@ -1,7 +1,20 @@
 #!/usr/bin/env node
 /** The `holdfast` command. Only the subcommand that was asked for is loaded: `classify` need not wait for Postgres. */
 import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import { Cause, Console, Effect, Exit, FileSystem, Layer, Logger, Runtime, Schema, Stdio } from "effect"
+import {
+  Cause,
+  Config,
+  Console,
+  Effect,
+  Exit,
+  FileSystem,
+  Layer,
+  Logger,
+  References,
+  Runtime,
+  Schema,
+  Stdio
+} from "effect"
 import { CliError, Command } from "effect/cli"
 import { fileURLToPath } from "node:url"
 import * as Advice from "./Advice.ts"
@@ -64,8 +77,12 @@ const giveUp = (): void => void setTimeout(() => process.exit(1), 4_500).unref()
 process.once("SIGINT", giveUp)
 process.once("SIGTERM", giveUp)
 
-const logs = process.env["LOG_FORMAT"] === "json"
-  ? Logger.layer([Logger.withConsoleError(Logger.formatJson)])
-  : Layer.succeed(Logger.LogToStderr, true)
+/** Results go to stdout, logs to stderr. */
+const logs = Layer.merge(
+  process.env["LOG_FORMAT"] === "json"
+    ? Logger.layer([Logger.withConsoleError(Logger.formatJson)])
+    : Layer.succeed(Logger.LogToStderr, true),
+  Layer.effect(References.MinimumLogLevel, Config.LogLevel("LOG_LEVEL").pipe(Config.withDefault("Info")))
+)
 
 NodeRuntime.runMain(program.pipe(Effect.provide(Layer.merge(NodeServices.layer, logs))), { teardown })

@@ -1,7 +1,8 @@
 /** `holdfast serve`: a vector store that keeps answering, over HTTP. */
 import { Clock, Console, Effect, Fiber, FileSystem, Layer, Option, Redacted, Ref } from "effect"
 import { Command, Flag } from "effect/cli"
-import { HttpServer } from "effect/http"
+import { FetchHttpClient, HttpServer } from "effect/http"
+import { Otlp, OtlpSerialization } from "effect/observability"
 import { randomBytes } from "node:crypto"
 import { styleText } from "node:util"
 import { Health, type Verdict } from "../Health.ts"
@@ -42,7 +43,7 @@ export const serve = Command.make(
     yield* Effect.scoped(Effect.gen(function*() {
       yield* start(configuration, samples)
       return yield* Effect.never
-    }))
+    })).pipe(Effect.provide(exporter))
   })
 ).pipe(
   Command.withDescription("Serve search, documents, health, metrics and the dashboard"),
@@ -53,6 +54,11 @@ export const serve = Command.make(
       description: "OpenAI first, the embedded Postgres second"
     }
   ])
+)
+
+/** Traces, metrics and logs go where `OTEL_EXPORTER_OTLP_ENDPOINT` says; nowhere without it. */
+const exporter = Otlp.layerFromConfig({ resource: { serviceName: "holdfast" }, loggerMergeWithExisting: true }).pipe(
+  Layer.provide([FetchHttpClient.layer, OtlpSerialization.layerJson])
 )
 
 /** Starts the server in the scope, and comes back when it is ready. */

@@ -11,6 +11,7 @@ import * as Dashboard from "./Dashboard.ts"
 import * as EventStream from "./EventStream.ts"
 import * as FaultTolerance from "./FaultToleranceHandlers.ts"
 import * as Operations from "./OperationsHandlers.ts"
+import * as OperationsMetrics from "./OperationsMetrics.ts"
 import * as OperatorToken from "./OperatorToken.ts"
 import * as Probes from "./Probes.ts"
 import * as VectorStore from "./VectorStoreHandlers.ts"
@@ -53,6 +54,7 @@ export const routes = (options: Pick<Options, "token" | "maxBody">) =>
         EventStream.layer({ until: Deferred.await(draining) }))
     ),
     Dashboard.layer,
+    OperationsMetrics.layer,
     PrometheusMetrics.layerHttp(),
     docs
   ).pipe(
