@@ -3,7 +3,9 @@
  * their width is the same.
  */
 import { Context, Effect, Layer } from "effect"
+import { checked, checks } from "../internal/options.ts"
 import { tokens } from "../internal/words.ts"
+import { InvalidOptions } from "../InvalidOptions.ts"
 import type { ProviderError } from "../ProviderError.ts"
 
 /** Where vectors compare: provider, model, width and revision. */
@@ -102,8 +104,78 @@ export const makeLocal = (options?: LocalOptions): Service => {
 export const local: Layer.Layer<Embedder> = Layer.sync(Embedder, makeLocal)
 
 /** The local embedder of another width. */
-export const layerLocal = (options?: LocalOptions): Layer.Layer<Embedder> =>
-  Layer.sync(Embedder, () => makeLocal(options))
+export const layerLocal = (options?: LocalOptions): Layer.Layer<Embedder, InvalidOptions> =>
+  Layer.effect(
+    Embedder,
+    Effect.map(
+      checked(() => checks("Embedder").int("dimensions", options?.dimensions, 1_536, { min: 64, max: 16_000 })),
+      (dimensions) => makeLocal({ dimensions })
+    )
+  )
+
+export interface CacheOptions {
+  /** How many queries are remembered; the one not asked for the longest goes first. Defaults to 10,000. */
+  readonly capacity?: number | undefined
+}
+
+/**
+ * Remembers the vectors of queries, so that known ones are found by meaning while the embedder is down.
+ *
+ * **Details**
+ *
+ * In one space the same text always has the same vector, so there is no age. An embedder that uses statistics is given
+ * back as it is: its vectors change with the collection.
+ */
+export const cached = (embedder: Service, options?: CacheOptions): Service => {
+  if (embedder.usesStatistics === true) return embedder
+  const capacity = options?.capacity ?? 10_000
+  const known = new Map<string, Vector>()
+  const remember = (text: string, vector: Vector): void => {
+    known.delete(text)
+    known.set(text, vector)
+    const [oldest] = known.keys()
+    if (known.size > capacity && oldest !== undefined) known.delete(oldest)
+  }
+  const embed: Service["embed"] = Effect.fnUntraced(function*(texts, role) {
+    if (role === "document") return yield* embedder.embed(texts, role)
+    const vectors = texts.map((text) => known.get(text))
+    const missing = texts.filter((_, i) => vectors[i] === undefined)
+    const made = missing.length === 0 ? [] : yield* embedder.embed(missing, role)
+    let next = 0
+    return texts.flatMap((text, i) => {
+      const vector = vectors[i] ?? made[next++]
+      if (vector === undefined) return []
+      remember(text, vector)
+      return [vector]
+    })
+  })
+  return { ...embedder, embed }
+}
+
+/**
+ * Asks the next route when one fails: another key, region or deployment of the same model. Routes to another space are
+ * refused: their vectors would be noise among these.
+ */
+export const fallback = (first: Service, ...others: ReadonlyArray<Service>): Effect.Effect<Service, InvalidOptions> => {
+  const foreign = others.find(({ space }) => space.id !== first.space.id)
+  if (foreign !== undefined) {
+    return Effect.fail(
+      new InvalidOptions({
+        module: "Embedder",
+        field: "others",
+        message: `must lead to the space ${first.space.id}, not ${foreign.space.id}`
+      })
+    )
+  }
+  const embed: Service["embed"] = (texts, role, statistics) =>
+    others.reduce(
+      (attempt, { embed }) =>
+        Effect.catch(attempt, (error) =>
+          error.verdicts.fallback === "Stop" ? Effect.fail(error) : embed(texts, role, statistics)),
+      first.embed(texts, role, statistics)
+    )
+  return Effect.succeed({ ...first, embed })
+}
 
 /** More coordinates for each term make it rarer that two terms are taken for one; four was the best of 1 to 8. */
 const coordinates = 4

@@ -15,7 +15,14 @@ import { ProviderError } from "../ProviderError.ts"
 import { Embedder, type Service as EmbedderService, type Vector } from "./Embedder.ts"
 import { compile } from "./internal/filterSql.ts"
 import { indexVectors, migrate, prepareVectors, tables, takeLock, type Vectors } from "./internal/postgresSchema.ts"
-import { checkBatchSize, checkDocument, checkList, checkPatch, everyDocument } from "./internal/requests.ts"
+import {
+  checkBatchSize,
+  checkDocument,
+  checkList,
+  checkPatch,
+  embeddingText,
+  everyDocument
+} from "./internal/requests.ts"
 import { embedDocuments, makeSearch, modesOf } from "./internal/searching.ts"
 import {
   type BatchOptions,
@@ -41,8 +48,24 @@ export interface Options {
   readonly statementTimeout?: Duration.Input | undefined
 }
 
+/** A store in Postgres: the contract, and the care of its vectors. */
+export interface NeonStore extends Service {
+  /**
+   * Embeds the documents that have no vector in the embedder's space, and says how many it was: those stored while the
+   * embedder was down, or all of them after a change of the embedder.
+   *
+   * **Details**
+   *
+   * Spaces live side by side. To change the embedder, run this on a store with the new one while the store with the old
+   * one goes on answering; then let the new one answer. Fails when the embedder does; what was embedded stays.
+   */
+  readonly embedMissing: (options?: {
+    readonly onProgress?: ((done: number, total: number) => Effect.Effect<void>) | undefined
+  }) => Effect.Effect<number, ProviderError>
+}
+
 /** A store in the context's database, with the context's embedder. */
-export const make = (options?: Options): Effect.Effect<Service, never, SqlClient | Embedder> =>
+export const make = (options?: Options): Effect.Effect<NeonStore, never, SqlClient | Embedder> =>
   Effect.flatMap(Embedder, (embedder) => build(embedder, options))
 
 /** A store that finds words only and needs no embedder. */
@@ -122,7 +145,7 @@ interface Prepared {
 const build = Effect.fnUntraced(function*(
   embedder: EmbedderService | undefined,
   options: Options = {}
-): Effect.fn.Return<Service, never, SqlClient> {
+): Effect.fn.Return<NeonStore, never, SqlClient> {
   const sql = yield* SqlClient
   const classifier = yield* Classifier.Classifier
   const sink = yield* Event.Sink
@@ -415,6 +438,48 @@ const build = Effect.fnUntraced(function*(
     })
   let unattended = 0
 
+  const embedMissing: NeonStore["embedMissing"] = Effect.fnUntraced(function*(options = {}) {
+    const { vectors } = yield* typed("embedMissing")(ready)
+    if (vectors._tag === "None" || embedder === undefined) return 0
+    const missing = sql`FROM ${t.documents} AS d WHERE NOT EXISTS (
+      SELECT FROM ${t.embeddings} AS e WHERE e.document = d.no AND e.space = ${vectors.space}::int)`
+    const [counted] = yield* typed("embedMissing")(
+      sql<{ readonly total: number }>`SELECT count(*)::int AS total ${missing}`
+    )
+    const total = counted?.total ?? 0
+    let seen = 0
+    let embedded = 0
+    let after = 0
+    while (true) {
+      const rows = yield* typed("embedMissing")(sql<Row & { readonly no: number; readonly version: string }>`
+        SELECT d.no, d.updated_at::text AS version, ${columns} ${missing} AND d.no > ${after}
+        ORDER BY d.no LIMIT ${defaultBatchSize}`)
+      if (rows.length === 0) break
+      const documents = rows.map(toDocument)
+      // A text that the embedder refuses stays without; when the embedder is down there is no point in going on.
+      const made = yield* embedder.embed(documents.map(embeddingText), "document").pipe(
+        Effect.catch((error) => error.verdicts.fallback === "Stop" ? embed(documents) : Effect.fail(error))
+      )
+      const given = rows.flatMap(({ no, version }, i) => {
+        const vector = made[i]
+        return vector === undefined ? [] : [{ document: no, version, embedding: vectorText(vector.values) }]
+      })
+      // A document that was changed meanwhile has another text than the one embedded.
+      const stored = yield* writing("embedMissing", () =>
+        sql`INSERT INTO ${t.embeddings} (document, space, embedding)
+          SELECT x.document, ${vectors.space}::int, x.embedding::vector
+          FROM json_to_recordset(${JSON.stringify(given)}::text::json) AS x (document int, version text, embedding text)
+          JOIN ${t.documents} AS d ON d.no = x.document AND d.updated_at = x.version::timestamptz
+          ON CONFLICT DO NOTHING RETURNING document`)
+      embedded += stored.length
+      seen += rows.length
+      after = rows.at(-1)?.no ?? after
+      yield* options.onProgress?.(Math.min(seen, total), total) ?? Effect.void
+    }
+    yield* maintain(embedded)
+    return embedded
+  })
+
   const columns = sql.literal("d.id, d.title, d.content, d.attributes")
 
   const read = (id: DocumentId): Effect.Effect<Document | undefined, SqlError> =>
@@ -607,6 +672,7 @@ const build = Effect.fnUntraced(function*(
     delete: remove,
     list,
     documents: everyDocument(list),
+    embedMissing,
     stats: reading("stats", 1, ({ vectors }) =>
       Effect.gen(function*() {
         const [row] = yield* sql<{ readonly documents: number; readonly embedded: number }>`

@@ -1,5 +1,6 @@
 import { assert, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Effect, Layer, Schema } from "effect"
+import { ProviderError, ServiceUnavailableError, ValidationError } from "../../src/ProviderError.ts"
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
 
 const local = Embedder.makeLocal()
@@ -38,4 +39,66 @@ it.effect("a query leans on the terms that few documents hold", () =>
     const [zebra, savanna] = yield* local.embed(["zebra", "savanna"], "document")
     assert.isAbove(dot(query!, zebra!), 0.9)
     assert.isBelow(dot(query!, savanna!), 0.3)
+  }))
+
+/** An embedder that counts, and fails as it is told. */
+const route = (space: Embedder.EmbeddingSpace, fails?: "down" | "refused") => {
+  const asked: Array<string> = []
+  const reason = fails === "down"
+    ? new ServiceUnavailableError({ message: "down", rule: "test", delivered: "no" })
+    : new ValidationError({ message: "too long", rule: "test", delivered: "yes" })
+  const state = { fails }
+  const service: Embedder.Service = {
+    space,
+    embed: (texts) =>
+      Effect.suspend(() => {
+        asked.push(...texts)
+        return state.fails === undefined
+          ? Effect.succeed(texts.map((text) => ({ space: space.id, values: [text.length, 1] })))
+          : Effect.fail(new ProviderError({ provider: "route", operation: "embed", reason }))
+      })
+  }
+  return { asked, service, state }
+}
+const space = { id: "p/m/2@1", provider: "p", model: "m", dimensions: 2, revision: "1" }
+
+it.effect("remembered queries are answered while the embedder is down, the least used are forgotten", () =>
+  Effect.gen(function*() {
+    const { asked, service, state } = route(space, undefined)
+    const cached = Embedder.cached(service, { capacity: 2 })
+    yield* cached.embed(["a", "bb"], "query")
+    yield* cached.embed(["a"], "query")
+    yield* cached.embed(["ccc"], "query")
+    assert.deepStrictEqual(asked, ["a", "bb", "ccc"])
+    state.fails = "down"
+    assert.deepStrictEqual((yield* cached.embed(["ccc", "a"], "query")).map(({ values }) => values[0]), [3, 1])
+    yield* Effect.flip(cached.embed(["bb"], "query"))
+    // Documents are not remembered: nobody asks for them twice.
+    yield* Effect.flip(cached.embed(["a"], "document"))
+    // What statistics change is not remembered.
+    assert.strictEqual(Embedder.cached(local), local)
+  }))
+
+it.effect("scenario 61: only another route to the same space takes over", () =>
+  Effect.gen(function*() {
+    const first = route(space, "down")
+    const second = route(space)
+    const both = yield* Embedder.fallback(first.service, second.service)
+    assert.strictEqual((yield* both.embed(["abc"], "query"))[0]?.values[0], 3)
+    const foreign = route({ ...space, id: "p/other/2@1", model: "other" })
+    const refused = yield* Effect.flip(Embedder.fallback(first.service, foreign.service))
+    assert.strictEqual(refused.field, "others")
+    // A refused text is refused everywhere.
+    const picky = route(space, "refused")
+    const untouched = route(space)
+    yield* Effect.flip(
+      Effect.flatMap(Embedder.fallback(picky.service, untouched.service), ({ embed }) => embed(["x"], "query"))
+    )
+    assert.deepStrictEqual(untouched.asked, [])
+  }))
+
+it.effect("a senseless width is refused by name", () =>
+  Effect.gen(function*() {
+    const error = yield* Effect.flip(Effect.scoped(Layer.build(Embedder.layerLocal({ dimensions: 1.5 }))))
+    assert.strictEqual(error.field, "dimensions")
   }))

@@ -130,10 +130,39 @@ layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("NeonStore
         space: service.space.id,
         modes: ["hybrid", "lexical", "vector"]
       })
+      state.down = false
+      assert.strictEqual(yield* store.embedMissing(), 1)
+      assert.strictEqual((yield* store.stats).embedded, 2)
+      assert.strictEqual(yield* store.embedMissing(), 0)
+      state.down = true
       // A vector that is older than the text would be a wrong one.
       yield* store.update(DocumentId.make("before"), { content: "whales sing" })
-      assert.strictEqual((yield* store.stats).embedded, 0)
+      assert.strictEqual((yield* store.stats).embedded, 1)
+      assert.strictEqual((yield* Effect.flip(store.embedMissing())).reason._tag, "ServiceUnavailableError")
     }))
+
+  it.effect("embeds all in a new space while the old one goes on answering", () =>
+    Effect.gen(function*() {
+      const old = yield* NeonStore.make({ schema: "moved" })
+      yield* old.addMany(Array.from({ length: 600 }, (_, i) => document(`d${i}`, `zebra ${i}`)))
+      const narrow = yield* NeonStore.make({ schema: "moved" }).pipe(
+        Effect.provide(Embedder.layerLocal({ dimensions: 64 }))
+      )
+      const progress: Array<number> = []
+      assert.deepStrictEqual(yield* hits(narrow, "zebra 7", "vector"), [])
+      const embedded = yield* narrow.embedMissing({
+        onProgress: (done, total) =>
+          Effect.gen(function*() {
+            assert.strictEqual(total, 600)
+            progress.push(done)
+            assert.strictEqual((yield* hits(old, "zebra 7", "vector"))[0], "d7")
+          }).pipe(Effect.orDie)
+      })
+      assert.strictEqual(embedded, 600)
+      assert.deepStrictEqual(progress, [250, 500, 600])
+      assert.strictEqual((yield* hits(narrow, "zebra 7", "vector"))[0], "d7")
+      assert.strictEqual((yield* old.stats).embedded, 600)
+    }), 30_000)
 
   it.effect("does not embed again what an operation stored before", () =>
     Effect.gen(function*() {
