@@ -13,6 +13,7 @@ import { VectorStoreId } from "../../src/vectorstore/OpenAiClient.ts"
 import * as OpenAiStore from "../../src/vectorstore/OpenAiStore.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
 import { Document, DocumentId, type SearchMode, type Service, VectorStore } from "../../src/vectorstore/VectorStore.ts"
+import { eventually } from "../testing/eventually.ts"
 
 const document = (name: string, content: string, more?: Partial<Document>): Document =>
   Document.make({ id: DocumentId.make(name), content, ...more })
@@ -237,6 +238,76 @@ layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("over Post
       })
     }))
 })
+
+it.live(
+  "no query fails while the primary is killed, hung, slow, limited and broken, and it is first again after",
+  () =>
+    Effect.gen(function*() {
+      const documents = Array.from({ length: 300 }, (_, i) => document(`d${i}`, `zebra number ${i} of the herd`))
+      const emulator = yield* OpenAiEmulator.make({ documents })
+      const second = yield* troubled("second")
+      yield* second.memory.addMany(documents)
+      const unified = yield* UnifiedStore.make({
+        pipeline: {
+          retry: { maxRetries: 1, baseDelay: "5 millis" },
+          breaker: { failureThreshold: 3, recoveryTimeout: "60 millis", maxRecoveryTimeout: "60 millis", rampUp: 0 },
+          timeout: "150 millis"
+        },
+        sources: [
+          {
+            name: "openai",
+            layer: OpenAiStore.layer({
+              apiKey: emulator.apiKey,
+              baseURL: emulator.url,
+              vectorStore: VectorStoreId.make(emulator.vectorStore)
+            })
+          },
+          second.source
+        ]
+      })
+      let asked = 0
+      const answers = (count: number) =>
+        Effect.forEach(Array.from({ length: count }), () => {
+          const n = asked++ % 300
+          return Effect.map(unified.search({ query: `zebra number ${n}` }), (served) => {
+            assert.strictEqual(served.value.hits[0]?.id, `d${n}`)
+            return served._tag === "Live" ? served.provider : served._tag
+          })
+        })
+      const well = Effect.gen(function*() {
+        yield* emulator.clear()
+        yield* emulator.start
+        const { breaker } = unified.policies.providers[0]!.pipeline
+        // Successes close the circuit; then the second store is left alone.
+        const states = Effect.andThen(answers(1), breaker!.states)
+        const now = yield* eventually(states, (all) => all.every(({ state }) => state === "Closed"))
+        assert.deepStrictEqual(now.map(({ state }) => state), ["Closed"])
+        const before = second.calls("search")
+        assert.deepStrictEqual(new Set(yield* answers(20)), new Set(["openai"]))
+        assert.strictEqual(second.calls("search"), before)
+      })
+      const troubles = [
+        emulator.stop,
+        emulator.fault(Fault.hang()),
+        emulator.fault(Fault.hang("body")),
+        emulator.fault(Fault.latency(400)),
+        emulator.fault(Fault.rateLimited(30)),
+        emulator.fault(Fault.status(500)),
+        emulator.fault(Fault.badGateway),
+        emulator.fault(Fault.reset()),
+        emulator.fault(Fault.body("html")),
+        emulator.fault(Fault.status(500), { probability: 0.5 })
+      ]
+      yield* well
+      for (const trouble of troubles) {
+        yield* trouble
+        const providers = new Set(yield* answers(20))
+        assert.isTrue(providers.has("second"), `trouble ${troubles.indexOf(trouble)}`)
+        yield* well
+      }
+    }),
+  60_000
+)
 
 // -- searching ---------------------------------------------------------------------------------------------------------
 
