@@ -511,6 +511,8 @@ it.effect("a gated call still gets the cache, fresh or old, and then what its mo
     yield* TestClock.adjust("20 seconds")
     const old = yield* execute(options, use)
     assert.deepStrictEqual([old._tag, categories(old)], ["Stale", ["store: LevelTooLow"]])
+    assert.strictEqual((yield* execute({ ...options, mode: Fallback.silent("none") }, use))._tag, "Stale")
+    assert.strictEqual((yield* execute({ ...options, mode: Fallback.failFast() }, use))._tag, "Stale")
     yield* TestClock.adjust("1 hour")
     assert.strictEqual((yield* Effect.flip(execute(options, use)))._tag, "LevelTooLow")
     const declared = yield* execute({ ...options, mode: Fallback.graceful({ orElse: "none" }) }, use)

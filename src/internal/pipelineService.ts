@@ -163,9 +163,9 @@ const answer = <S>(
   const resort = (error: Failing, gated: boolean): Asking => {
     if (mode._tag === "FailFast" && !gated) return Effect.fail(error)
     const failures = failuresOf(core.service, error)
-    const served = mode._tag === "Silent"
-      ? Served.orElse(mode.empty, failures)
-      : held(error, failures) ?? declared(mode, error, failures)
+    // Silence is an answer of its own, but a gated call gets the cache in every mode.
+    const served = (mode._tag === "Silent" && !gated ? undefined : held(error, failures)) ??
+      (mode._tag === "Silent" ? Served.orElse(mode.empty, failures) : declared(mode, error, failures))
     if (served === undefined) return Effect.fail(error)
     const last = failures.at(-1)
     tell(core, options.operation, recorder, nowOf(fiber), last, served._tag)
@@ -251,8 +251,8 @@ const ask = <S>(
     case "Partial":
       return Effect.map(
         Fallback.gather(members.map(sourceOf), {
-          threshold: core.partialResultsThreshold,
           ...mode.options,
+          threshold: mode.options.threshold ?? core.partialResultsThreshold,
           service,
           operation
         }),
