@@ -282,9 +282,13 @@ it.live(
         const states = Effect.andThen(answers(1), breaker!.states)
         const now = yield* eventually(states, (all) => all.every(({ state }) => state === "Closed"))
         assert.deepStrictEqual(now.map(({ state }) => state), ["Closed"])
-        const before = second.calls("search")
-        assert.deepStrictEqual(new Set(yield* answers(20)), new Set(["openai"]))
-        assert.strictEqual(second.calls("search"), before)
+        const round = Effect.gen(function*() {
+          const before = second.calls("search")
+          return { providers: new Set(yield* answers(20)), asked: second.calls("search") - before }
+        })
+        // Not at the first try where the machine is busy and an attempt takes too long.
+        const { asked, providers } = yield* eventually(round, ({ asked }) => asked === 0)
+        assert.deepStrictEqual([asked, providers], [0, new Set(["openai"])])
       })
       const troubles = [
         emulator.stop,
