@@ -71,7 +71,11 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
             ))
         ),
         // What nobody foresaw: the caller is told an id, the log the whole of it but for secrets.
-        Effect.tapCause((cause) => Cause.hasDies(cause) ? Effect.logError(scrub(Cause.pretty(cause))) : Effect.void),
+        Effect.tapCause((cause) =>
+          Cause.hasDies(cause) && !HttpServerError.isHttpServerError(Cause.squash(cause))
+            ? Effect.logError(scrub(Cause.pretty(cause)))
+            : Effect.void
+        ),
         Effect.annotateLogs("request.id", id),
         Effect.annotateSpans("request.id", id)
       )
