@@ -141,7 +141,7 @@ export const ofBreaker = (breaker: CircuitBreaker.Service, key?: string) => (now
  *   const place = yield* geocoder.execute({ operation: "lookup" }, (it) => it.lookup("Berlin"))
  *   return place.value
  * })
- * await Effect.runPromise(Effect.scoped(program)) // => Berlin by eu
+ * await Effect.runPromise(Effect.scoped(program)) // => Berlin by us
  * ```
  *
  * A retry around `execute` chooses anew. To try every target in turn, take `order`:
