@@ -162,7 +162,9 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
       )
 
     const run = (box: Box) =>
-      Effect.suspend(() => Effect.sleep(Math.min(30_000, box.mirror.availability(clock.currentTimeMillisUnsafe()))))
+      Effect.suspend(() =>
+        Effect.sleep(Math.min(30_000, Math.ceil(box.mirror.availability(clock.currentTimeMillisUnsafe()))))
+      )
         .pipe(
           Effect.andThen(deliver(box)),
           Effect.matchEffect({

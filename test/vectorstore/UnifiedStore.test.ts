@@ -67,7 +67,12 @@ const troubled = Effect.fnUntraced(function*(name: string, modes?: ReadonlyArray
   }
 })
 
-const pipeline = { retry: { maxRetries: 1 }, breaker: { failureThreshold: 3 }, timeout: "10 seconds" } as const
+// Whole milliseconds: at a fraction of one the queue in memory would wait for less than the test clock can tell apart.
+const pipeline = {
+  retry: { maxRetries: 1, jitter: "none" },
+  breaker: { failureThreshold: 3, jitter: false },
+  timeout: "10 seconds"
+} as const
 
 const three = Effect.fnUntraced(function*(options?: Partial<UnifiedStore.Options>) {
   const [a, b, c] = yield* Effect.all([troubled("a"), troubled("b"), troubled("c")])
