@@ -1,5 +1,11 @@
-/** For tests: providers that misbehave on demand, and the contract that stores keep. */
+/** For tests: providers that misbehave on demand, virtual time, simulation, model checking, and the contract that stores keep. */
+export * as ChaosRun from "./ChaosRun.ts"
 export * as Fault from "./Fault.ts"
+export * as ModelCheck from "./ModelCheck.ts"
 export * as OpenAiEmulator from "./OpenAiEmulator.ts"
 export * as PostgresProxy from "./PostgresProxy.ts"
+export * as Scenarios from "./scenarios.ts"
+export * as Simulation from "./Simulation.ts"
+export * as SimulationReport from "./SimulationReport.ts"
 export * as StoreContract from "./storeContract.ts"
+export * as VirtualTime from "./VirtualTime.ts"

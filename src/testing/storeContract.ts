@@ -3,7 +3,18 @@
  * assertion where the store breaks the contract.
  *
  * ```ts no-run
- * for (const { name, run } of StoreContract.cases()) it.effect(name, () => Effect.flatMap(emptyStore, run))
+ * import { it } from "@effect/vitest"
+ * import { Effect } from "effect"
+ * import { StoreContract } from "holdfast/testing"
+ * import { Embedder, MemoryStore, VectorStore } from "holdfast/vectorstore"
+ *
+ * for (const { name, run } of StoreContract.cases()) {
+ *   it.effect(name, () =>
+ *     Effect.flatMap(VectorStore.VectorStore, run).pipe(
+ *       Effect.provide(MemoryStore.layer()),
+ *       Effect.provide(Embedder.local)
+ *     ))
+ * }
  * ```
  */
 import { Effect, Option, Stream } from "effect"
