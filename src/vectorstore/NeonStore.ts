@@ -121,9 +121,9 @@ const breadth = (limit: number): number => Math.min(1_000, Math.max(200, 2 * lim
  * How many postings a search without a filter reads in full. The rarest terms come first; documents that hold none of
  * them but only the common ones behind can hardly be among the best, and are not looked at.
  */
-const postingsRead = 20_000
+const postingsRead = 10_000
 
-/** After this many writes the tables are tended. */
+/** After this many writes the tables are tended, then after twice as many, and so on. */
 const manyDocuments = 500
 
 interface Ready {
@@ -425,8 +425,9 @@ const build = Effect.fnUntraced(function*(
   const maintain = (documents: number) =>
     Effect.suspend(() => {
       unattended += documents
-      if (unattended < manyDocuments) return Effect.void
+      if (unattended < tendedAfter) return Effect.void
       unattended = 0
+      tendedAfter = Math.min(2 * tendedAfter, 100 * manyDocuments)
       const tables = [t.documents, t.terms, t.postings]
       return Effect.andThen(
         Effect.forEach(tables, (table) => sql`ANALYZE ${table}`, { discard: true }),
@@ -437,6 +438,7 @@ const build = Effect.fnUntraced(function*(
       )
     })
   let unattended = 0
+  let tendedAfter = manyDocuments
 
   const embedMissing: NeonStore["embedMissing"] = Effect.fnUntraced(function*(options = {}) {
     const { vectors } = yield* typed("embedMissing")(ready)
