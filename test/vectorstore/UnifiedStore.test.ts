@@ -1,5 +1,6 @@
 import { assert, it, layer } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Option, Ref, Result, Stream } from "effect"
+import { PersistedQueue } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import * as Event from "../../src/Event.ts"
 import { ConfigurationError, ProviderError, ServiceUnavailableError } from "../../src/ProviderError.ts"
@@ -583,6 +584,22 @@ it.effect("a mirror that was down gets what it missed, once, and its lag is visi
     assert.deepStrictEqual((yield* b.memory.list()).documents, (yield* a.memory.list()).documents)
     assert.deepStrictEqual((yield* unified.outbox.lag).map(({ pending }) => pending), [0, 0])
   }))
+
+it.effect("what is recorded in a queue that outlives the process is delivered by the next one", () =>
+  Effect.gen(function*() {
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    const unified = UnifiedStore.make({ pipeline, sources: [a.source, b.source] })
+    yield* b.is("down")
+    yield* Effect.scoped(Effect.gen(function*() {
+      yield* (yield* unified).store.add(document("one", "zebras"))
+      yield* TestClock.adjust("1 second")
+    }))
+    yield* b.is("none")
+    yield* unified
+    assert.deepStrictEqual((yield* b.memory.list()).documents, [])
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual((yield* b.memory.list()).documents, (yield* a.memory.list()).documents)
+  }).pipe(Effect.provide(Layer.provide(PersistedQueue.layer, PersistedQueue.layerStoreMemory))))
 
 it.effect("a document that is deleted is not found in a mirror that does not know yet", () =>
   Effect.gen(function*() {
