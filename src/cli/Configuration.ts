@@ -39,6 +39,8 @@ export interface Configuration {
   readonly timeout: Duration.Duration
   /** How long a provider's circuit stays open before it is tried again. */
   readonly recoveryTimeout: Duration.Duration
+  /** Whether an operator may inject faults. */
+  readonly chaos: boolean
 }
 
 const optional = <A>(config: Config.Config<A>) => Config.withDefault(config, undefined)
@@ -64,6 +66,7 @@ export const read = Effect.gen(function*() {
     openai: yield* openai,
     adminToken: yield* optional(Config.Redacted("HOLDFAST_ADMIN_TOKEN")),
     timeout: yield* duration("HOLDFAST_TIMEOUT", "3 seconds"),
-    recoveryTimeout: yield* duration("HOLDFAST_RECOVERY_TIMEOUT", "5 seconds")
+    recoveryTimeout: yield* duration("HOLDFAST_RECOVERY_TIMEOUT", "5 seconds"),
+    chaos: yield* Config.Boolean("HOLDFAST_CHAOS").pipe(Config.withDefault(false))
   } satisfies Configuration
 })

@@ -1,5 +1,7 @@
 /** The store that the commands run: OpenAI first where it is configured, Postgres second, and every policy around them. */
 import { Context, Duration, Effect, Layer, Option, Ref } from "effect"
+import * as Alerts from "../Alerts.ts"
+import * as Chaos from "../Chaos.ts"
 import * as Event from "../Event.ts"
 import * as Health from "../Health.ts"
 import { Library } from "../http/Library.ts"
@@ -69,10 +71,11 @@ export const layer = (configuration: Configuration, options: Options = {}) =>
         })
       )
     })
+    const guards = providers.flatMap(({ name, pipeline: { breaker } }) =>
+      breaker === undefined ? [] : [{ provider: name, breaker }]
+    )
     const operations = Operations.layer({
-      guards: providers.flatMap(({ name, pipeline: { breaker } }) =>
-        breaker === undefined ? [] : [{ provider: name, breaker }]
-      ),
+      guards,
       levels: [{
         service: unified.name,
         status: Effect.map(level.status, ({ name, rank, reasons, since }) => ({
@@ -99,12 +102,49 @@ export const layer = (configuration: Configuration, options: Options = {}) =>
       ],
       services: [{ name: unified.name, providers: ["openai", "neon"], level: level.status }]
     })
+    const alerts = Alerts.Alerts.layer({
+      rules: [...Alerts.defaultRules(unified.name), ...gaugeRules],
+      gauges: {
+        openCircuits: Effect.map(
+          Effect.forEach(guards, ({ breaker }) => breaker.states),
+          (states) => states.flat().filter(({ state }) => state === "Open" || state === "ForcedOpen").length
+        ),
+        level: Effect.map(level.status, ({ rank }) => rank),
+        mirrorLagSeconds: Effect.map(unified.outbox.lag, (lags) =>
+          Math.max(0, ...lags.map(({ oldestMillis }) => oldestMillis / 1_000)))
+      }
+    })
     return Layer.mergeAll(
-      Layer.provideMerge(operations, health),
+      operations.pipe(Layer.provideMerge(health), Layer.provideMerge(alerts)),
       Layer.succeed(Library, library),
       Layer.succeed(Stores, { home: providers.at(-1)!.service, indexing })
     )
-  })).pipe(Layer.provideMerge(Layer.merge(Telemetry.layer(), Event.EventLog.layer())))
+  })).pipe(
+    Layer.provideMerge(
+      Layer.mergeAll(Telemetry.layer(), Event.EventLog.layer(), configuration.chaos ? Chaos.layer() : Layer.empty)
+    )
+  )
+
+const gaugeRules: ReadonlyArray<Alerts.Rule> = [
+  {
+    name: "a circuit stays open",
+    severity: "ticket",
+    condition: { _tag: "Gauge", gauge: "openCircuits", above: 0 },
+    forMillis: 300_000
+  },
+  {
+    name: "the service level is low",
+    severity: "page",
+    condition: { _tag: "Gauge", gauge: "level", above: 1 },
+    forMillis: 60_000
+  },
+  {
+    name: "a mirror lags behind",
+    severity: "ticket",
+    condition: { _tag: "Gauge", gauge: "mirrorLagSeconds", above: 300 },
+    forMillis: 60_000
+  }
+]
 
 /** One search without a server: the store is opened, asked and closed. */
 export const searchOnce = (configuration: Configuration, request: SearchRequest) =>

@@ -76,7 +76,8 @@ const configurationFor = (emulator: OpenAiEmulator["Service"]): Configuration =>
     baseURL: emulator.url
   },
   timeout: Duration.seconds(1),
-  recoveryTimeout: Duration.seconds(2)
+  recoveryTimeout: Duration.seconds(2),
+  chaos: false
 })
 
 const first = styleText("cyan", "openai")
