@@ -21,6 +21,7 @@ const localRefusals = new Set([
   "CircuitOpen",
   "BulkheadFull",
   "RateLimited",
+  "CallShed",
   "BudgetExhausted",
   "DeadlineExceeded",
   "LevelTooLow",

@@ -22,7 +22,7 @@ export interface CallTrendRules {
   readonly latencyAlarm: number
   /** The share of calls whose trouble is looked for. */
   readonly share: number
-  /** In this time evidence loses all but 1/e of its weight. */
+  /** In this time evidence loses half of its weight when no call comes, and up to all but 1/e while many do. */
   readonly memoryMillis: number
   /** Over this time it learns what latency is usual. */
   readonly usualMillis: number
