@@ -1,5 +1,5 @@
 /** `holdfast serve`: a vector store that keeps answering, over HTTP. */
-import { Clock, Console, Effect, Fiber, FileSystem, Layer, Option, Redacted, Ref } from "effect"
+import { Clock, ConfigProvider, Console, Effect, Fiber, FileSystem, Layer, Option, Redacted, Ref } from "effect"
 import { Command, Flag } from "effect/cli"
 import { FetchHttpClient, HttpServer } from "effect/http"
 import { Otlp, OtlpSerialization } from "effect/observability"
@@ -58,7 +58,13 @@ export const serve = Command.make(
 
 /** Traces, metrics and logs go where `OTEL_EXPORTER_OTLP_ENDPOINT` says; nowhere without it. */
 const exporter = Otlp.layerFromConfig({ resource: { serviceName: "holdfast" }, loggerMergeWithExisting: true }).pipe(
-  Layer.provide([FetchHttpClient.layer, OtlpSerialization.layerJson])
+  Layer.provide([FetchHttpClient.layer, OtlpSerialization.layerJson]),
+  // The standard's default, which Effect leaves to be asked for.
+  Layer.provide(ConfigProvider.layerAdd(ConfigProvider.fromUnknown({
+    OTEL_TRACES_EXPORTER: "otlp",
+    OTEL_METRICS_EXPORTER: "otlp",
+    OTEL_LOGS_EXPORTER: "otlp"
+  })))
 )
 
 /** Starts the server in the scope, and comes back when it is ready. */
