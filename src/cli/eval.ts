@@ -1,15 +1,18 @@
 /** `holdfast eval`: what each way of searching finds of what people judged right, and what an outage costs. */
-import { Console, Data, Effect, Layer, Ref } from "effect"
+import { Console, Context, Data, Effect, Layer, Ref, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { createHash } from "node:crypto"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { NetworkError, ProviderError } from "../ProviderError.ts"
+import * as OpenAiEmulator from "../testing/OpenAiEmulator.ts"
 import * as EmbeddedPostgres from "../vectorstore/EmbeddedPostgres.ts"
 import * as Embedder from "../vectorstore/Embedder.ts"
 import * as Evaluation from "../vectorstore/Evaluation.ts"
 import * as MemoryStore from "../vectorstore/MemoryStore.ts"
 import * as NeonStore from "../vectorstore/NeonStore.ts"
+import { VectorStoreId } from "../vectorstore/OpenAiClient.ts"
+import * as OpenAiStore from "../vectorstore/OpenAiStore.ts"
 import * as UnifiedStore from "../vectorstore/UnifiedStore.ts"
 import { type Document, type SearchMode, type Service, VectorStore } from "../vectorstore/VectorStore.ts"
 import * as Configuration from "./Configuration.ts"
@@ -21,7 +24,7 @@ class CannotEvaluate extends Data.TaggedError("CannotEvaluate")<{ readonly messa
 const samples = fileURLToPath(new URL("../../examples/data/scifact", import.meta.url))
 
 /** The stores that are measured, and the sources of the unified one, in its order. */
-const sources = ["neon", "memory"] as const
+const sources = ["openai", "neon", "memory"] as const
 const modes: ReadonlyArray<SearchMode> = ["lexical", "vector", "hybrid"]
 
 export const evaluate = Command.make(
@@ -59,8 +62,7 @@ export const evaluate = Command.make(
       const needed = sources.filter((name) => wanted(name) || wanted("unified"))
       const stores = new Map<string, Service>()
       for (const name of needed) {
-        const store = yield* name === "memory" ? MemoryStore.make() : postgres(configuration, documents)
-        yield* fill(store, documents)
+        const store = yield* open[name](configuration, documents)
         stores.set(name, store)
       }
       const figures: Array<Evaluation.Measured> = []
@@ -109,6 +111,27 @@ export const evaluate = Command.make(
     { command: "holdfast eval --store unified --down neon", description: "What the loss of Postgres costs" }
   ])
 )
+
+const open = {
+  openai: (_: Configuration.Configuration, documents: ReadonlyArray<Document>) => openai(documents),
+  neon: (configuration: Configuration.Configuration, documents: ReadonlyArray<Document>) =>
+    Effect.tap(postgres(configuration, documents), (store) => fill(store, documents)),
+  memory: (_: Configuration.Configuration, documents: ReadonlyArray<Document>) =>
+    Effect.tap(MemoryStore.make(), (store) => fill(store, documents))
+}
+
+/** The real client against the emulator, which ranks by words: a measurement uploads nothing and costs nothing. */
+const openai = Effect.fnUntraced(function*(documents: ReadonlyArray<Document>) {
+  const emulator = yield* OpenAiEmulator.make({ documents })
+  const context = yield* Layer.build(
+    OpenAiStore.layer({
+      apiKey: emulator.apiKey,
+      baseURL: emulator.url,
+      vectorStore: yield* Schema.decodeEffect(VectorStoreId)(emulator.vectorStore)
+    })
+  )
+  return Context.get(context, VectorStore)
+})
 
 /** A collection of its own in the Postgres that the commands use; kept, so that the next time finds it indexed. */
 const postgres = (configuration: Configuration.Configuration, documents: ReadonlyArray<Document>) => {

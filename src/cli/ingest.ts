@@ -12,6 +12,8 @@ import * as ServerFile from "./ServerFile.ts"
 /** Some of what was named was not taken; the rest was. */
 class NotAllTaken extends Data.TaggedError("NotAllTaken")<{ readonly message: string }> {}
 
+const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`
+
 /** Problems told one by one; the others are counted. */
 const told = 20
 
@@ -53,7 +55,7 @@ export const ingest = Command.make(
       yield* Console.error(`${file}: document ${id}: ${error.message}`)
     }
     yield* Console.log(
-      `${report.stored} documents of ${sources.length} files are stored` +
+      `${counted(report.stored, "document")} of ${counted(sources.length, "file")} stored` +
         (report.alreadyStored === 0
           ? ""
           : `; ${report.alreadyStored} were stored before (--again stores them once more)`)
