@@ -660,7 +660,7 @@ it.effect("growing open time: twice as long every time, up to the longest", () =
 
 it.effect("a quiet spell as long as the last open time halves the count of openings, a long one forgets them", () =>
   Effect.gen(function*() {
-    const breaker = yield* CircuitBreaker.make(plain)
+    const breaker = yield* CircuitBreaker.make({ ...plain, maxRecoveryTimeout: "5 minutes" })
     const reopen = Effect.gen(function*() {
       const millis = yield* openTime(breaker)
       yield* TestClock.adjust(millis)
