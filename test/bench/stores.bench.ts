@@ -41,6 +41,7 @@ const batch = 250
 
 export const suite: Suite = {
   name: "stores",
+  waits: true,
   cases: [
     { name: "search in 5,000", make: searches(small), unit: 8 },
     { name: "search in 50,000", make: searches(large), unit: 8 },

@@ -53,6 +53,7 @@ const openai = Effect.gen(function*() {
 
 export const suite: Suite = {
   name: "unified",
+  waits: true,
   cases: [
     {
       name: "slowest source",
