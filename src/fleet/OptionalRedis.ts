@@ -1,12 +1,13 @@
 /**
- * Redis that need not be there: connected to in the background, and until then whatever is asked of it fails at once. So a
- * process starts and works without it, and has it when it comes.
+ * Redis that need not be there: where it is not, what is asked of it fails at once, and it is tried again in the
+ * background. So a process starts and works without it, and has it when it comes.
  */
-import { Effect, Exit, Layer, Queue, Schedule, Scope } from "effect"
+import { type Duration, Effect, Exit, Fiber, Layer, Queue, Schedule, Scope } from "effect"
 import { Redis } from "effect/persistence"
 
 /**
- * Makes of a layer that fails where Redis is not there one that never does. It is tried again every second.
+ * Makes of a layer that fails where Redis is not there one that never does. The first try is waited for, at most `maxWait`
+ * (one second by default), so that a process has it from its first moment where it is there. Then it is tried every second.
  *
  * **Example**
  *
@@ -20,7 +21,10 @@ import { Redis } from "effect/persistence"
  * }))
  * ```
  */
-export const layer = <I, E, R>(redis: Layer.Layer<I | Redis.Redis, E, R>): Layer.Layer<Redis.Redis, never, R> =>
+export const layer = <I, E, R>(
+  redis: Layer.Layer<I | Redis.Redis, E, R>,
+  options?: { readonly maxWait?: Duration.Input | undefined }
+): Layer.Layer<Redis.Redis, never, R> =>
   Layer.effect(
     Redis.Redis,
     Effect.gen(function*() {
@@ -34,7 +38,10 @@ export const layer = <I, E, R>(redis: Layer.Layer<I | Redis.Redis, E, R>): Layer
         )
         connected = context.mapUnsafe.get(Redis.Redis.key)
       })
-      yield* Effect.forkScoped(Effect.retry(connect, Schedule.spaced("1 second")), { startImmediately: true })
+      const first = yield* Effect.forkScoped(connect, { startImmediately: true })
+      const rest = Effect.retry(connect, Schedule.spaced("1 second")).pipe(Effect.delay("1 second"))
+      yield* Effect.forkScoped(Effect.catch(Fiber.join(first), () => rest))
+      yield* Effect.timeoutOption(Fiber.await(first), options?.maxWait ?? "1 second")
 
       const use = <A, E2, R2>(
         f: (redis: Redis.Redis["Service"]) => Effect.Effect<A, E2, R2>

@@ -154,6 +154,7 @@ export const make = Effect.fnUntraced(function*(
   yield* Effect.forkScoped(Stream.runForEach(breaker.transitions, hear), { startImmediately: true })
   const beat = yield* Beat.make({
     ...settings,
+    longestPauseMillis: settings.ttlMillis / 2,
     subject: `fleet ${name}`,
     exchange: Effect.suspend(() => {
       const body = encode({ trips: opinions(now()) })

@@ -11,6 +11,8 @@ export interface Options {
   readonly intervalMillis: number
   /** An answer that takes longer is not waited for. */
   readonly maxWaitMillis: number
+  /** While the store is away the pauses grow to this. */
+  readonly longestPauseMillis: number
   /** One exchange with the store. True when there is more to say at once. */
   readonly exchange: Effect.Effect<boolean, unknown>
 }
@@ -24,12 +26,9 @@ export interface Beat {
   readonly now: Effect.Effect<boolean>
 }
 
-/** While the store is away the pauses grow to this. */
-const longestPauseMillis = 5_000
-
 /** Begins with an exchange, which is waited for, and goes on with the scope. */
 export const make = Effect.fnUntraced(function*(
-  { exchange, intervalMillis, maxWaitMillis, subject }: Options
+  { exchange, intervalMillis, longestPauseMillis, maxWaitMillis, subject }: Options
 ): Effect.fn.Return<Beat, never, Scope.Scope> {
   const sink = yield* Event.Sink
   const alarm = yield* Queue.sliding<void>(1)
@@ -52,7 +51,7 @@ export const make = Effect.fnUntraced(function*(
   const now = alone.withPermits(1)(once)
   const pause = Effect.suspend(() => {
     if (failures > 0) {
-      return Effect.sleep(Math.min(intervalMillis * 2 ** (failures - 1), Math.max(intervalMillis, longestPauseMillis)))
+      return Effect.sleep(Math.min(intervalMillis * 2 ** (failures - 1), longestPauseMillis))
     }
     // Not even who is woken all the time floods the store.
     const shortest = intervalMillis / 8
