@@ -32,9 +32,9 @@ export interface CircuitOptions {
   /** How long the circuit stays open the first time. Defaults to `"5 seconds"`. */
   readonly recoveryTimeout?: Duration.Input | undefined
   /**
-   * The longest open time; a provider's own hint may be longer. Defaults to `"30 seconds"`, or `recoveryTimeout` if that
-   * is longer: a probe each 30 seconds is nothing to a provider, while every second of it after a recovery is an outage
-   * to the callers (`holdfast simulate outage` tells how much).
+   * The longest open time; a provider's own hint may be longer. Defaults to `"10 seconds"`, or `recoveryTimeout` if that
+   * is longer: a probe each 10 seconds is nothing to a provider that is asked more often when it is well, while every
+   * second of waiting after its recovery is an outage to the callers (`holdfast simulate outage` tells how much).
    */
   readonly maxRecoveryTimeout?: Duration.Input | undefined
   /** Each opening lasts so many times the one before; quiet spells undo the growth. Defaults to 2. */
@@ -85,7 +85,7 @@ export const circuitSettings = (
   const maxRecoveryMillis = check.millis(
     "maxRecoveryTimeout",
     options.maxRecoveryTimeout,
-    Math.max(30_000, recoveryMillis),
+    Math.max(10_000, recoveryMillis),
     { min: recoveryMillis }
   )
   const windowMillis = check.millis("monitorWindow", options.monitorWindow, "30 seconds", { min: 1 })
