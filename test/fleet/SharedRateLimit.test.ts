@@ -5,6 +5,7 @@ import { TestClock } from "effect/testing"
 import * as SharedRateLimit from "../../src/fleet/SharedRateLimit.ts"
 import * as Pipeline from "../../src/Pipeline.ts"
 import type * as RateLimit from "../../src/RateLimit.ts"
+import { interruptedSomewhere, law } from "../internal/interruptionLaw.ts"
 import { client, eventually, make as makeServer, missing, type RedisServer } from "./redisServer.ts"
 
 const windowMillis = 300
@@ -275,6 +276,26 @@ it.effect("shared store: a call dearer than any share this process can count on 
     assert.isTrue(Exit.isFailure(exit) && !Cause.hasInterrupts(exit.cause))
     yield* limit.take({ cost: 4 })
   }).pipe(Effect.provide(answering(() => Effect.succeed([4, 2])))))
+
+it("shared store: interruption law: who stops waiting has taken nothing", () => {
+  law(
+    100,
+    Effect.gen(function*() {
+      const limit = yield* SharedRateLimit.make(options("a", { ...minute, maxWait: "10 minutes" }))
+      const exits = yield* Effect.forEach(
+        Array.from({ length: 12 }),
+        () => interruptedSomewhere(limit.take(), 90_000),
+        { concurrency: "unbounded" }
+      )
+      const now = yield* Clock.currentTimeMillis
+      const taken = exits.filter(({ at, exit }) => Exit.isSuccess(exit) && now - at < 60_000).length
+      // A call that was let through more than a window ago has left the window, whenever its fiber was looked at.
+      assert.isAtMost(4 - (yield* limit.available), taken)
+      yield* Effect.sleep("60 seconds")
+      assert.strictEqual(yield* limit.available, 4)
+    }).pipe(Effect.scoped, Effect.provide(answering(() => Effect.succeed([4, 2]))))
+  )
+})
 
 it.effect("refuses options that make no sense, by field", () =>
   Effect.gen(function*() {
