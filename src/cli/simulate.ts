@@ -1,7 +1,7 @@
 /** `holdfast simulate SCENARIO`: what an incident does to calls without policies, with plain retries, and with ours. */
 import { Console, Data, Effect, FileSystem, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { scenarios } from "../testing/scenarios.ts"
+import { million, scenarios } from "../testing/scenarios.ts"
 import * as Strategies from "../testing/scenarios.ts"
 import * as Simulation from "../testing/Simulation.ts"
 import * as Report from "../testing/SimulationReport.ts"
@@ -9,7 +9,8 @@ import * as Report from "../testing/SimulationReport.ts"
 /** What was asked for cannot be simulated; the message says why. */
 class CannotSimulate extends Data.TaggedError("CannotSimulate")<{ readonly message: string }> {}
 
-const names = scenarios.map(({ name }) => name)
+const known = [...scenarios, million]
+const names = known.map(({ name }) => name)
 
 export const simulate = Command.make(
   "simulate",
@@ -33,7 +34,7 @@ export const simulate = Command.make(
   Effect.fnUntraced(function*({ config, html, json, scenario: wanted, seed, seeds }) {
     const chosen = wanted === "all"
       ? scenarios
-      : [scenarios.find(({ name }) => name === wanted) ?? (yield* read(wanted))]
+      : [known.find(({ name }) => name === wanted) ?? (yield* read(wanted))]
     const pipeline = Option.isNone(config) ? undefined : yield* readJson(config.value, PipelineFile)
     const strategies = [Strategies.plain, Strategies.retries, Strategies.holdfast(pipeline)]
     const all: Array<Simulation.Result> = []

@@ -120,6 +120,18 @@ export const scenarios: ReadonlyArray<Scenario> = [
   }
 ]
 
+/** A million requests from ten thousand clients, with a brown-out of 100 seconds: for measuring the simulator itself. */
+export const million: Scenario = {
+  name: "million",
+  title: "A million requests from 10,000 clients, capacity at a tenth for 100 seconds",
+  seconds: 1_000,
+  patience: 1,
+  workload: { rate: 1_000, clients: 10_000 },
+  servers: [{ ...api, workers: 14 }],
+  timeline: [{ at: 300, server: "api", capacity: 0.1 }, { at: 400, server: "api" }],
+  faultEnds: 400
+}
+
 // -- ways of calling -------------------------------------------------------------------------------------------------
 
 /** Those servers that clients ask; the others stand behind them. */
