@@ -1,6 +1,6 @@
 /**
- * A rate limit on our side: token bucket, sliding window or smooth pacing; waiting or refusing; learning from what the
- * provider's headers say. Waiters are served in the order they came, and one that is interrupted has taken nothing.
+ * A rate limit on our side: token bucket, sliding window, smooth pacing, or a rate that adapts to the provider's throttles;
+ * waiting or refusing; learning from what the provider's headers say. Waiters are served in the order they came, and one that is interrupted has taken nothing.
  *
  * **When to use**
  *
@@ -10,6 +10,7 @@ import { Clock, Context, Duration, Effect, Exit, Layer, Schema } from "effect"
 import * as Deadline from "./Deadline.ts"
 import { checked, checks } from "./internal/options.ts"
 import {
+  adaptive,
   type Limiter,
   pacing,
   RateLimitCore,
@@ -20,6 +21,7 @@ import {
 import { resetMillis } from "./internal/resetHeader.ts"
 import { stackless } from "./internal/stackless.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
+import { ProviderError } from "./ProviderError.ts"
 
 /** The limit is reached; after `retryAfter` there is room, everybody who waits now served. */
 export class RateLimited extends Schema.TaggedError<RateLimited>()("RateLimited", {
@@ -40,15 +42,19 @@ export interface Options {
   readonly window?: Duration.Input | undefined
   /**
    * `"token-bucket"` (default) allows a burst and refills evenly; `"sliding-window"` never allows more than `limit` in any
-   * span of `window`; `"pacing"` spreads calls evenly.
+   * span of `window`; `"pacing"` spreads calls evenly. `"adaptive"` is a token bucket for a limit that nobody knows: each
+   * throttle of the provider cuts the rate to 0.7 of what was sent, each answer lets it grow again, up to `limit`. It
+   * learns in a pipeline, by `withLimit` from failures that `isThrottle` knows, or by `feedback`.
    */
-  readonly algorithm?: "token-bucket" | "sliding-window" | "pacing" | undefined
-  /** The most calls at once, for the token bucket. Defaults to one second's worth, at least 1. */
+  readonly algorithm?: "token-bucket" | "sliding-window" | "pacing" | "adaptive" | undefined
+  /** The most calls at once, for the token buckets. Defaults to one second's worth, at least 1. */
   readonly burst?: number | undefined
   /** Defaults to `"wait"`. */
   readonly onLimit?: "wait" | "refuse" | undefined
   /** Who would wait longer is refused at once. The deadline of the call shortens it. Defaults to `"30 seconds"`. */
   readonly maxWait?: Duration.Input | undefined
+  /** Whether a failure means that there were too many calls. Defaults to a `ProviderError` for a `RateLimitError`. */
+  readonly isThrottle?: ((error: unknown) => boolean) | undefined
 }
 
 export interface CallOptions {
@@ -75,6 +81,8 @@ export interface Service {
   readonly learn: (headers: HeadersLike) => Effect.Effect<void>
   /** How many calls could start at once now. */
   readonly available: Effect.Effect<number>
+  /** Tells an adaptive limit that the provider refused a call because there were too many, or answered one. */
+  readonly feedback: (outcome: "Throttled" | "Answered") => Effect.Effect<void>
   /**
    * For the pipeline: the limit itself.
    * @internal
@@ -103,16 +111,23 @@ const limiterOf = (options: Options): Limiter => {
   const limit = check.number("limit", options.limit, 1, { min: Number.MIN_VALUE })
   const windowMillis = check.millis("window", options.window, "1 second", { min: 1 })
   const perMilli = limit / windowMillis
-  check.ensure(options.burst === undefined || algorithm === "token-bucket", "burst", `has no meaning with ${algorithm}`)
+  const bucket = algorithm === "token-bucket" || algorithm === "adaptive"
+  check.ensure(options.burst === undefined || bucket, "burst", `has no meaning with ${algorithm}`)
+  const burst = check.number("burst", options.burst, Math.max(1, perMilli * 1_000), { min: 1 })
   switch (algorithm) {
     case "token-bucket":
-      return tokenBucket(perMilli, check.number("burst", options.burst, Math.max(1, perMilli * 1_000), { min: 1 }))
+      return tokenBucket(perMilli, burst)
+    case "adaptive":
+      return adaptive(perMilli, burst)
     case "sliding-window":
       return slidingWindow(check.int("limit", options.limit, 1, { min: 1 }), windowMillis)
     case "pacing":
       return pacing(1 / perMilli)
   }
 }
+
+const isRateLimitError = (error: unknown): boolean =>
+  error instanceof ProviderError && error.reason._tag === "RateLimitError"
 
 /** Makes a rate limit. */
 export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =>
@@ -178,12 +193,29 @@ export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =
         }
       })
 
+    const isThrottle = options.isThrottle ?? isRateLimitError
+    /** Other failures are no answer: they say nothing of the rate. */
+    const listening = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+      const { feedback } = core.limiter
+      if (feedback === undefined) return self
+      return Effect.clockWith((clock) =>
+        Effect.onExitPrimitive(self, (exit) => {
+          const failure = Exit.findErrorOption(exit)
+          const throttled = failure._tag === "Some" && isThrottle(failure.value)
+          if (throttled || Exit.isSuccess(exit)) feedback(throttled, clock.currentTimeMillisUnsafe())
+          return undefined
+        })
+      )
+    }
+
     return {
       name,
       core,
       wait,
       take,
-      withLimit: (call) => (self) => Effect.flatMap(take(call), () => self),
+      withLimit: (call) => (self) => Effect.flatMap(take(call), () => listening(self)),
+      feedback: (outcome) =>
+        Effect.map(Clock.currentTimeMillis, (now) => core.limiter.feedback?.(outcome === "Throttled", now)),
       holdUntil: (epochMillis) => Effect.sync(() => core.holdUntil(epochMillis)),
       learn,
       available: Effect.map(

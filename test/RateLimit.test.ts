@@ -2,6 +2,8 @@ import { assert, expectTypeOf, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Fiber, Random } from "effect"
 import { TestClock } from "effect/testing"
 import * as Deadline from "../src/Deadline.ts"
+import * as Pipeline from "../src/Pipeline.ts"
+import { ProviderError, RateLimitError } from "../src/ProviderError.ts"
 import * as RateLimit from "../src/RateLimit.ts"
 
 /** A fork that has run up to its first wait. */
@@ -167,3 +169,70 @@ it.effect(
     }),
   30_000
 )
+
+/** A server that bears `bears` calls a second, each answered after 50 ms, and tells those beyond that they are too many. */
+const throttling = (bears: number) => {
+  const refusal = new ProviderError({
+    provider: "busy",
+    operation: "call",
+    reason: new RateLimitError({ message: "too many", rule: "test", delivered: "no" })
+  })
+  const counts = { answered: 0, refused: 0 }
+  let tokens = bears
+  let at: number | undefined
+  const call = Effect.gen(function*() {
+    const now = yield* Clock.currentTimeMillis
+    tokens = Math.min(bears, tokens + (now - (at ?? now)) * bears / 1_000)
+    at = now
+    const served = tokens >= 1
+    if (served) tokens--
+    counts[served ? "answered" : "refused"]++
+    yield* Effect.sleep("50 millis")
+    if (!served) yield* refusal
+  })
+  return { call, counts }
+}
+
+it.effect("an adaptive limit converges near what a throttling server bears, in a pipeline and alone", () =>
+  Effect.gen(function*() {
+    const options: RateLimit.Options = { limit: 1_000, algorithm: "adaptive" }
+    const pipeline = yield* Pipeline.make({ provider: "busy", rateLimit: options })
+    const alone = yield* RateLimit.make(options)
+    const ways = [pipeline.protect({ operation: "call" }), alone.withLimit()] as const
+    for (const way of ways) {
+      const { call, counts } = throttling(20)
+      const clients = yield* Effect.forEach(
+        Array.from({ length: 20 }),
+        () => fork(Effect.forever(Effect.exit(way(call))))
+      )
+      yield* TestClock.adjust("10 seconds")
+      counts.answered = counts.refused = 0
+      yield* TestClock.adjust("20 seconds")
+      yield* Effect.forEach(clients, Fiber.interrupt)
+      assert.approximately(counts.answered / 20, 20, 2)
+      assert.isAtMost(counts.refused / 20, 1)
+    }
+  }))
+
+it.effect("what was not throttled says nothing, and a limit that does not adapt is not told", () =>
+  Effect.gen(function*() {
+    const options: RateLimit.Options = {
+      limit: 10,
+      burst: 4,
+      algorithm: "adaptive",
+      isThrottle: (error) => error === "slow"
+    }
+    const limit = yield* RateLimit.make(options)
+    yield* Effect.exit(limit.withLimit()(Effect.fail("broken")))
+    assert.strictEqual(yield* limit.available, 3)
+    yield* Effect.exit(limit.withLimit()(Effect.fail("slow")))
+    // Two calls in the first half second are four a second; 0.7 of that is the bucket now.
+    assert.strictEqual(yield* limit.available, 2)
+    yield* limit.feedback("Throttled")
+    assert.strictEqual(yield* limit.available, 2)
+    const fixed = yield* RateLimit.make({ limit: 10, burst: 4 })
+    yield* fixed.feedback("Throttled")
+    assert.strictEqual(yield* fixed.available, 4)
+    const error = yield* Effect.flip(RateLimit.make({ limit: 10, burst: 0, algorithm: "adaptive" }))
+    assert.strictEqual(error.field, "burst")
+  }))

@@ -395,6 +395,7 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
     const { call: { shared }, stages } = this.plan
     const latency = this.latency(now)
     this.circuit?.settle(this.token, "Success", latency, now)
+    stages.rateLimit?.core.limiter.feedback?.(false, now)
     if (!stages.timed) return
     stages.timeout?.quantile?.record(latency, now)
     shared.latencies?.record(latency, now)
@@ -411,6 +412,7 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
       : 0
     this.failure ??= fail(error)
     rateLimit?.core.holdUntil(hold)
+    if (error.reason._tag === "RateLimitError") rateLimit?.core.limiter.feedback?.(true, now)
     if (circuit !== undefined) {
       const wasOpen = isOpen(circuit)
       circuit.settle(this.token, breaker, latency, now, openForMillis)

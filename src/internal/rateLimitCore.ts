@@ -18,15 +18,24 @@ export interface Limiter {
   readonly available: (now: number) => number
   /** The provider says that only so many are left. */
   readonly cap: (remaining: number, now: number) => void
+  /** The provider refused a call because there were too many, or answered one. Only where the limit learns from it. */
+  readonly feedback?: ((throttled: boolean, now: number) => void) | undefined
+}
+
+/** A token bucket whose rate can be changed. */
+interface Bucket extends Limiter {
+  readonly setRate: (perMilli: number, capacity: number, now: number) => void
 }
 
 /** `burst` calls at once, refilled at `perMilli` calls a millisecond. */
-export const tokenBucket = (perMilli: number, burst: number): Limiter => {
+export const tokenBucket = (perMilli: number, burst: number): Bucket => {
+  let rate = perMilli
+  let capacity = burst
   let tokens = burst
   let at = -Infinity
   const refill = (now: number): void => {
     if (now > at) {
-      tokens = Math.min(burst, tokens + (now - at) * perMilli)
+      tokens = Math.min(capacity, tokens + (now - at) * rate)
       at = now
     }
   }
@@ -34,24 +43,114 @@ export const tokenBucket = (perMilli: number, burst: number): Limiter => {
     burst,
     wait: (cost, now) => {
       refill(now)
+      // While the bucket is smaller than the call, a full one will do, and the rest is owed.
+      const needed = Math.min(cost, capacity)
       // Rounded up, and a rounding error of the refill is no reason to wait.
-      return tokens >= cost - 1e-9
+      return tokens >= needed - 1e-9
         ? 0
-        : Math.max(1, Math.ceil((cost - tokens) / perMilli - 1e-6) + Math.max(0, at - now))
+        : Math.max(1, Math.ceil((needed - tokens) / rate - 1e-6) + Math.max(0, at - now))
     },
     take: (cost) => {
       tokens -= cost
     },
     untake: (cost) => {
-      tokens = Math.min(burst, tokens + cost)
+      tokens = Math.min(capacity, tokens + cost)
     },
     available: (now) => {
       refill(now)
-      return Math.floor(tokens + 1e-9)
+      return Math.max(0, Math.floor(tokens + 1e-9))
     },
     cap: (remaining, now) => {
       refill(now)
       tokens = Math.min(tokens, remaining)
+    },
+    setRate: (perMilli, size, now) => {
+      refill(now)
+      rate = perMilli
+      capacity = size
+      tokens = Math.min(tokens, size)
+    }
+  }
+}
+
+/** What a throttle leaves of the rate. */
+const beta = 0.7
+/** How fast the cubic grows, in calls per second³. */
+const growth = 0.4
+/** The weight of the newest half second in the measured rate. */
+const smooth = 0.8
+/** The rate never falls below, in calls per second. */
+const leastRate = 0.5
+/** Seconds over which the send rate is measured. */
+const span = 0.5
+
+/**
+ * A token bucket that finds out by itself what rate the provider bears: never above `perMilli`, which is its rate until
+ * the first throttle.
+ *
+ * **Details**
+ *
+ * CUBIC, as the AWS SDKs' adaptive retry mode has it (smithy-typescript, `util-retry/src/DefaultRateLimiter.ts`; the
+ * curve is RFC 9438's), in calls and seconds:
+ *
+ *     on a throttle  w = min(measured, rate)   rate = 0.7 w
+ *     on an answer   K = ∛(w (1 - 0.7) / 0.4)  rate = 0.4 (t - K)³ + w   where t is the time since the throttle
+ *
+ * and `rate` never above twice the measured send rate: steep back to where it was refused, flat around it, then steep in
+ * search of more. Two things differ. Throttles within half a second count once, since they tell of the same rate: calls
+ * in flight would cut it to nothing. And the rate is measured where calls start, by their cost.
+ */
+export const adaptive = (perMilli: number, burst: number): Limiter & { readonly ratePerSecond: () => number } => {
+  const bucket = tokenBucket(perMilli, burst)
+  const most = perMilli * 1_000
+  let rate = most
+  let measured = 0
+  let sent = 0
+  let measuredAt: number | undefined
+  let throttledAt: number | undefined
+  /** The rate at which calls were last refused. */
+  let refusedRate = 0
+  const measure = (now: number): void => {
+    measuredAt ??= now
+    const seconds = (now - measuredAt) / 1_000
+    // A clock that was set back starts the span anew.
+    if (seconds < 0) measuredAt = now
+    if (seconds < span) return
+    const current = sent / seconds
+    measured = measured === 0 ? current : current * smooth + measured * (1 - smooth)
+    sent = 0
+    measuredAt = now
+  }
+  return {
+    ...bucket,
+    ratePerSecond: () => rate,
+    take: (cost, now) => {
+      measure(now)
+      sent += cost
+      bucket.take(cost, now)
+    },
+    untake: (cost) => {
+      sent = Math.max(0, sent - cost)
+      bucket.untake(cost)
+    },
+    feedback: (throttled, now) => {
+      if (throttledAt !== undefined && now < throttledAt) throttledAt = now
+      if (!throttled && throttledAt === undefined) return
+      measure(now)
+      // Within the first half second there is no measure but the count.
+      const sending = measured === 0 ? sent / span : measured
+      let next: number
+      if (throttled) {
+        if (throttledAt !== undefined && now - throttledAt < span * 1_000) return
+        throttledAt = now
+        refusedRate = Math.min(sending, rate)
+        next = beta * refusedRate
+      } else {
+        const knee = Math.cbrt((refusedRate * (1 - beta)) / growth)
+        next = growth * ((now - (throttledAt ?? now)) / 1_000 - knee) ** 3 + refusedRate
+      }
+      rate = Math.min(most, Math.max(leastRate, Math.min(next, 2 * sending)))
+      bucket.setRate(rate / 1_000, Math.max(1, Math.min(burst, rate)), now)
     }
   }
 }

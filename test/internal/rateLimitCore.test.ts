@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { type Limiter, pacing, slidingWindow, tokenBucket } from "../../src/internal/rateLimitCore.ts"
+import { adaptive, type Limiter, pacing, slidingWindow, tokenBucket } from "../../src/internal/rateLimitCore.ts"
 
 /** Starts a call whenever the limit allows it and returns the starts within the time. */
 const greedy = (limiter: Limiter, millis: number, cost = 1): ReadonlyArray<number> => {
@@ -107,3 +107,87 @@ it.prop("a clock that goes back never lets more through than the rate and the bu
   }
   assert.isAtMost(taken, 3 + (latest - 1_000) / 100)
 })
+
+/** A server that bears `bears` calls a second and refuses the rest, answers after 50 ms, and a client that always wants more. */
+const throttled = (limiter: Limiter, bears: number, demand: number, seconds: number, from = 0) => {
+  const answers: Array<readonly [at: number, throttled: boolean]> = []
+  let tokens = bears
+  let answered = 0
+  let refused = 0
+  for (let now = from; now < from + seconds * 1_000; now++) {
+    tokens = Math.min(bears, tokens + bears / 1_000)
+    for (let due = answers[0]; due !== undefined && due[0] <= now; due = answers[0]) {
+      answers.shift()
+      limiter.feedback?.(due[1], now)
+    }
+    const wanted = Math.floor((now + 1) * demand / 1_000) - Math.floor(now * demand / 1_000)
+    for (let i = 0; i < wanted && limiter.wait(1, now) === 0; i++) {
+      limiter.take(1, now)
+      const served = tokens >= 1
+      if (served) tokens--
+      answers.push([now + 50, !served])
+      // The first ten seconds are for finding out.
+      if (now - from >= 10_000) served ? answered++ : refused++
+    }
+  }
+  return { answered: answered / (seconds - 10), refused: refused / (seconds - 10) }
+}
+
+it("an adaptive limit converges near what a throttling server bears, whatever that is", () => {
+  for (const [bears, demand] of [[2, 100], [5, 1_000], [20, 1_000], [20, 30], [100, 500]] as const) {
+    const { answered, refused } = throttled(adaptive(1, 1_000), bears, demand, 60)
+    assert.isAtLeast(answered, 0.9 * bears, `of ${bears}/s`)
+    assert.isAtMost(refused, Math.max(0.5, 0.05 * bears), `of ${bears}/s`)
+  }
+  // The control: a fixed limit goes on being refused.
+  assert.isAbove(throttled(tokenBucket(1, 1_000), 20, 1_000, 60).refused, 900)
+})
+
+it("an adaptive limit follows a server whose limit changes", () => {
+  const limiter = adaptive(1, 1_000)
+  assert.approximately(throttled(limiter, 50, 500, 40).answered, 50, 5)
+  assert.approximately(throttled(limiter, 10, 500, 40, 40_000).answered, 10, 1.5)
+  assert.approximately(throttled(limiter, 80, 500, 80, 80_000).answered, 80, 16)
+})
+
+it("one throttle leaves 0.7 of what was sent, and those of the same half second no less", () => {
+  const limiter = adaptive(100 / 1_000, 100)
+  for (let now = 0; now <= 2_000; now += 20) {
+    assert.strictEqual(limiter.wait(1, now), 0)
+    limiter.take(1, now)
+    limiter.feedback?.(false, now)
+  }
+  assert.strictEqual(limiter.ratePerSecond(), 100)
+  for (let i = 0; i < 20; i++) limiter.feedback?.(true, 2_000 + i)
+  assert.approximately(limiter.ratePerSecond(), 35, 1)
+  limiter.feedback?.(true, 2_600)
+  assert.isBelow(limiter.ratePerSecond(), 30)
+})
+
+it.prop(
+  "an adaptive limit's rate stays between half a call a second and its limit, whatever comes, on any clock",
+  {
+    steps: Schema.Array(Schema.Struct({
+      passed: Schema.Int.check(Schema.isBetween({ minimum: -2_000, maximum: 5_000 })),
+      kind: Schema.Literals(["take", "untake", "throttled", "answered"]),
+      cost: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 30 }))
+    }))
+  },
+  ({ steps }) => {
+    const limiter = adaptive(20 / 1_000, 20)
+    let now = 1_000_000
+    let last = 0
+    for (const { cost, kind, passed } of steps) {
+      now += passed
+      if (kind === "take" && limiter.wait(cost, now) === 0) limiter.take(last = cost, now)
+      if (kind === "untake") limiter.untake(last)
+      if (kind === "untake") last = 0
+      if (kind === "throttled" || kind === "answered") limiter.feedback?.(kind === "throttled", now)
+      assert.isTrue(limiter.ratePerSecond() >= 0.5 && limiter.ratePerSecond() <= 20)
+      const wait = limiter.wait(cost, now)
+      assert.isTrue(Number.isFinite(wait) && wait >= 0)
+    }
+    // A call dearer than what the bucket holds now is granted all the same.
+    assert.strictEqual(limiter.wait(20, now + 1_000_000), 0)
+  }
+)
