@@ -13,7 +13,7 @@ import { Redis } from "effect/persistence"
  *
  * ```ts no-run
  * import { NodeRedis } from "@effect/platform-node"
- * import { OptionalRedis } from "holdfast/fleet"
+ * import * as OptionalRedis from "holdfast/fleet/OptionalRedis"
  *
  * export const RedisLive = OptionalRedis.layer(NodeRedis.layer({
  *   url: "redis://127.0.0.1:6379",

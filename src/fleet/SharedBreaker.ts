@@ -85,6 +85,21 @@ export class SharedBreaker extends Context.Service<SharedBreaker, Service>()("ho
 /**
  * Shares a breaker as long as the scope lives.
  *
+ * **Example** (A pipeline whose circuits are shared)
+ *
+ * ```ts no-run
+ * import { Effect } from "effect"
+ * import { CircuitBreaker, Pipeline } from "holdfast"
+ * import * as SharedBreaker from "holdfast/fleet/SharedBreaker"
+ *
+ * // Effect<Pipeline<CircuitOpen>, InvalidOptions, Redis | Scope>
+ * export const rates = Effect.gen(function*() {
+ *   const breaker = yield* CircuitBreaker.make({ name: "rates" })
+ *   yield* SharedBreaker.make(breaker, { quorum: "majority" })
+ *   return yield* Pipeline.make({ provider: "rates", breaker, timeout: "2 seconds" })
+ * })
+ * ```
+ *
  * **Gotchas**
  *
  * `NodeRedis.layer` fails where Redis is not there at the start; `OptionalRedis.layer` around it does not. Give it

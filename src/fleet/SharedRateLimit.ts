@@ -83,7 +83,23 @@ export class SharedRateLimit extends Context.Service<SharedRateLimit, Service>()
     )
 }
 
-/** Takes part in a shared limit as long as the scope lives; then the share is given back. */
+/**
+ * Takes part in a shared limit as long as the scope lives; then the share is given back.
+ *
+ * **Example** (Five hundred calls a minute, by all processes together)
+ *
+ * ```ts no-run
+ * import { Effect } from "effect"
+ * import { Pipeline } from "holdfast"
+ * import * as SharedRateLimit from "holdfast/fleet/SharedRateLimit"
+ *
+ * // Effect<Pipeline<RateLimited>, InvalidOptions, Redis | Scope>
+ * export const embedder = Effect.gen(function*() {
+ *   const rateLimit = yield* SharedRateLimit.make({ name: "openai", limit: 500, window: "1 minute" })
+ *   return yield* Pipeline.make({ provider: "openai", rateLimit, retry: true })
+ * })
+ * ```
+ */
 export const make = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Service, InvalidOptions, Redis.Redis | Scope.Scope> {
