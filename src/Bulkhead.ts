@@ -61,6 +61,8 @@ export interface Service {
   readonly stats: Effect.Effect<Stats>
   /** Changes the limit. Those who run go on; a higher limit serves the queue at once. */
   readonly resize: (limit: number) => Effect.Effect<void, InvalidOptions>
+  /** Goes on under other options, all but the name; those who wait keep their patience. */
+  readonly configure: (options: Options) => Effect.Effect<void, InvalidOptions>
   /** Refuses everybody who waits. */
   readonly drain: Effect.Effect<void>
   /**
@@ -84,12 +86,15 @@ export class Bulkhead extends Context.Service<Bulkhead, Service>()("holdfast/Bul
 export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptions> =>
   checked(() => {
     const check = checks("Bulkhead")
+    const settingsOf = ({ limit, maxWait, queue }: Options) => ({
+      limit: check.int("limit", limit, 64, { min: 1 }),
+      queue: check.int("queue", queue, 64),
+      maxWaitMillis: check.millis("maxWait", maxWait, "1 second")
+    })
     const name = options.name ?? "default"
-    const core = new BulkheadCore(
-      check.int("limit", options.limit, 64, { min: 1 }),
-      check.int("queue", options.queue, 64)
-    )
-    const maxWaitMillis = check.millis("maxWait", options.maxWait, "1 second")
+    const settings = settingsOf(options)
+    const core = new BulkheadCore(settings.limit, settings.queue)
+    let { maxWaitMillis } = settings
 
     const full = (why: BulkheadFull["why"]) =>
       Effect.fail(stackless(() => new BulkheadFull({ bulkhead: name, why, limit: core.limit })))
@@ -147,6 +152,12 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
       withPermit,
       stats: Effect.sync(() => ({ limit: core.limit, running: core.running, queued: core.queued })),
       resize: (limit) => checked(() => core.resize(check.int("limit", limit, 64, { min: 1 }))),
+      configure: (options) =>
+        checked(() => {
+          const next = settingsOf(options)
+          maxWaitMillis = next.maxWaitMillis
+          core.resize(next.limit, next.queue)
+        }),
       drain: Effect.sync(() => core.drain())
     }
   })

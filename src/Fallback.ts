@@ -201,7 +201,7 @@ export interface InOrderOptions {
 
 /** How many calls may fall back at once, so that a storm of them cannot take the process. */
 export interface Limit {
-  readonly limit: number
+  limit: number
   running: number
 }
 

@@ -7,21 +7,42 @@
  * A hit and a gated call touch no provider, so they say nothing about its health; the last resort stands outside the
  * deadline, so that spent time still gets an old answer. Interruption is never an answer.
  */
-import { Clock, Config, Context, type Duration, Effect, Layer, Option, type Scope } from "effect"
+import { Clock, Config, Context, type Duration, Effect, Layer, Option, type Scope, Semaphore } from "effect"
 import type { CircuitOpen } from "./CircuitBreaker.ts"
 import type * as Deadline from "./Deadline.ts"
 import * as Event from "./Event.ts"
 import type * as Fallback from "./Fallback.ts"
 import { checked, checks } from "./internal/options.ts"
-import { type CallOptions, type Core, execute, type Member, type Refusal } from "./internal/pipelineService.ts"
+import {
+  allOrNone,
+  changed,
+  checkedStages,
+  given,
+  type PipelineChanges,
+  rateLimitOf,
+  type Step,
+  stepOf,
+  stepsOf,
+  type Variants,
+  variantsOf
+} from "./internal/pipelineChanges.ts"
+import {
+  type CallOptions,
+  type Core,
+  execute,
+  type Live,
+  type Member,
+  type Refusal
+} from "./internal/pipelineService.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
-import * as Pipeline from "./Pipeline.ts"
+import type * as Pipeline from "./Pipeline.ts"
 import type { ProviderError } from "./ProviderError.ts"
 import * as ResponseCache from "./ResponseCache.ts"
 import type * as Served from "./Served.ts"
 import * as ServiceLevel from "./ServiceLevel.ts"
 import { Telemetry } from "./Telemetry.ts"
 
+export type { PipelineChanges } from "./internal/pipelineChanges.ts"
 export type { CallOptions } from "./internal/pipelineService.ts"
 
 // -- options ---------------------------------------------------------------------------------------------------------
@@ -72,6 +93,28 @@ export interface Options<Id, S> {
   readonly enableFallback?: boolean | undefined
   /** Without it the level stays Full and gates nothing. Defaults to true. */
   readonly enableGracefulDegradation?: boolean | undefined
+}
+
+/** What may change while a service runs; what is not given is as `make` was told. */
+export interface Changes extends
+  Pick<
+    Options<never, never>,
+    | "deadline"
+    | "fallbackTimeout"
+    | "fallbackConcurrency"
+    | "partialResultsThreshold"
+    | "enableRetry"
+    | "enableCircuitBreaker"
+    | "enableFallback"
+    | "enableGracefulDegradation"
+  >
+{
+  /** Of all providers; what a provider has for itself goes before. */
+  readonly pipeline?: PipelineChanges | undefined
+  /** Of single providers, by name. */
+  readonly providers?: { readonly [name: string]: PipelineChanges } | undefined
+  readonly cache?: Partial<Omit<ResponseCache.Options, "name">> | undefined
+  readonly level?: Partial<Omit<ServiceLevel.Options, "service" | "checks">> | undefined
 }
 
 // -- what may come of it ---------------------------------------------------------------------------------------------
@@ -137,12 +180,29 @@ export interface FaultTolerance<S, HasCache extends boolean = boolean, E = never
   readonly level: ServiceLevel.Service
   /** The cache, where there is one. */
   readonly cache: ResponseCache.ResponseCache | undefined
+  /**
+   * Goes on under other options, all of them or, where one is refused, none. Circuits, permits, budgets, the level and
+   * answers held stay; calls under way end under the options that they began with.
+   *
+   * **Gotchas**
+   *
+   * What adds an error to the types, such as a bulkhead, can be changed and turned off, but not added where there was
+   * none at the start. A stage made elsewhere can only be turned off.
+   */
+  readonly reconfigure: (changes: Changes) => Effect.Effect<void, InvalidOptions>
+  /** What `make` was told, without the providers. */
+  readonly options: Omit<Options<never, never>, "providers">
+  /** The same service over some of its providers, in this order. */
+  readonly among: (providers: ReadonlyArray<string>) => Pick<FaultTolerance<S, HasCache, E>, "execute">
 }
 
 /** A provider as it was built. */
 export interface Built<S> {
   readonly name: string
   readonly service: S
+  /** Its own policies as `make` was told. */
+  readonly options: PipelineOptions | undefined
+  /** Follows `reconfigure`. */
   readonly pipeline: Pipeline.Pipeline<unknown>
 }
 
@@ -207,18 +267,16 @@ const build = Effect.fnUntraced(function*<Id, S>(key: Context.Key<Id, S>, option
   ) {
     const provider: Provider<Id, S> = isLayer(item) ? { layer: item } : item
     const name = nameOf(provider, index)
-    const { breaker, retry, ...others } = on ? { ...defaults, ...options.pipeline, ...provider.pipeline } : {}
+    const optionsUnder = (changes: Changes) =>
+      on ? pipelineOptions(name, options, provider, changes) : { provider: name }
     members.push({
       name,
       service: provider.service ?? Context.get(yield* Layer.build(provider.layer!), key),
       availability: provider.availability,
       health: provider.health,
-      pipeline: yield* variantsOf({
-        ...others,
-        provider: name,
-        retry: is(options.enableRetry) ? retry : undefined,
-        breaker: is(options.enableCircuitBreaker) ? breaker : undefined
-      })
+      options: provider.pipeline,
+      optionsUnder,
+      ...withVariants(yield* variantsOf(optionsUnder({}), undefined))
     })
   }
 
@@ -227,7 +285,9 @@ const build = Effect.fnUntraced(function*<Id, S>(key: Context.Key<Id, S>, option
     : yield* ServiceLevel.make({
       service,
       ...options.level,
-      checks: is(options.enableGracefulDegradation) ? [checkOf(members), ...options.level?.checks ?? []] : []
+      checks: is(options.enableGracefulDegradation)
+        ? [checkOf(members, (index) => live.members[index]!), ...options.level?.checks ?? []]
+        : []
     })
   const cache = !on || options.cache === undefined
     ? undefined
@@ -235,28 +295,166 @@ const build = Effect.fnUntraced(function*<Id, S>(key: Context.Key<Id, S>, option
     ? options.cache
     : yield* ResponseCache.make({ name: service, ...options.cache })
   const telemetry = yield* Telemetry
-  const core: Core<S> = {
+  const sink = yield* Event.Sink
+  const limit: Fallback.Limit = { limit: settings.fallbackConcurrency, running: 0 }
+  const coreOf = (
+    flags: Pick<Changes, "enableFallback" | "enableGracefulDegradation">,
+    settings: ReturnType<typeof settingsOf>,
+    members: ReadonlyArray<Checked<S>>
+  ): Core<S> => ({
     ...settings,
     deadlineMillis: on ? settings.deadlineMillis : Infinity,
     service,
-    members,
-    level: is(options.enableGracefulDegradation) ? level : undefined,
+    members: is(flags.enableFallback) ? members : members.slice(0, 1),
+    level: is(flags.enableGracefulDegradation) ? level : undefined,
     cache,
-    sink: yield* Event.Sink,
+    sink,
     recorder: (operation) => telemetry?.recorder(service, operation),
-    limit: { limit: settings.fallbackConcurrency, running: 0 },
+    limit,
     fallbackOn: options.fallbackOn ?? ((error) => error.verdicts.fallback === "Next")
+  })
+  // What `reconfigure` replaces: a call reads one field of it, when it begins.
+  const live: { core: Core<S>; members: ReadonlyArray<Checked<S>>; changes: Changes } = {
+    core: coreOf(options, settings, members),
+    members,
+    changes: {}
   }
+
+  const lock = yield* Semaphore.make(1)
+  const reconfigure = Effect.fnUntraced(
+    function*(changes: Changes): Effect.fn.Return<void, InvalidOptions> {
+      const settings = yield* checked(() => {
+        checkChanges(options, members, changes)
+        return settingsOf({ ...options, ...given(changes), providers: options.providers })
+      })
+      const next: Array<Checked<S>> = []
+      const steps: Array<Step> = []
+      for (const [index, member] of members.entries()) {
+        const [first, old, now] = [
+          member.optionsUnder({}),
+          member.optionsUnder(live.changes),
+          member.optionsUnder(changes)
+        ]
+        yield* checkedStages(first, now)
+        const going = { first: member.variants, live: live.members[index]!.variants }
+        const rateLimit = yield* rateLimitOf(first, old, now, going)
+        next.push({ ...member, ...withVariants(yield* variantsOf(now, { ...going, rateLimit })) })
+        steps.push(...yield* stepsOf(member.variants, old, now))
+      }
+      if (cache !== undefined && (changes.cache ?? live.changes.cache) !== undefined) {
+        const under = ({ cache }: Changes) => Object.assign({ name: service }, options.cache, given(cache))
+        steps.push(...stepOf("cache", cache.configure, under(live.changes), under(changes)))
+      }
+      if ((changes.level ?? live.changes.level) !== undefined) {
+        const under = ({ level }: Changes) => Object.assign({ service }, options.level, given(level))
+        steps.push(...stepOf("level", level.configure, under(live.changes), under(changes)))
+      }
+      yield* allOrNone(steps)
+      limit.limit = settings.fallbackConcurrency
+      live.core = coreOf({ ...options, ...given(changes) }, settings, next)
+      live.members = next
+      live.changes = changes
+    },
+    Effect.uninterruptible,
+    (self) => lock.withPermit(self)
+  )
+
+  const executing = (live: Live<S>): FaultTolerance<S, boolean, unknown>["execute"] => (options, use) =>
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the types above say what the mode makes of a call
+    execute(live, options as CallOptions, use) as Effect.Effect<never>
   const self: FaultTolerance<S, boolean, unknown> = {
     service,
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the types above say what the mode makes of a call
-    execute: (options, use) => execute(core, options as CallOptions, use) as Effect.Effect<never>,
-    providers: members.map(({ name, pipeline, service }) => ({ name, service, pipeline: pipeline(false, false) })),
+    execute: executing(live),
+    providers: members.map(({ name, options, service, variants: { whole } }, index) => ({
+      name,
+      service,
+      options,
+      pipeline: following(whole, () => live.members[index]!.variants.whole)
+    })),
     level,
-    cache
+    cache,
+    reconfigure,
+    options,
+    among: (names) => {
+      let seen: Core<S> | undefined
+      let core = live.core
+      return {
+        execute: executing({
+          get core() {
+            if (seen !== live.core) {
+              seen = live.core
+              const all = seen.members
+              core = { ...seen, members: names.flatMap((name) => all.filter((member) => member.name === name)) }
+            }
+            return core
+          }
+        })
+      }
+    }
   }
   return self
 })
+
+/** A pipeline that is always the one in force. Its breaker and bulkhead stay; a rate limit may be replaced. */
+const following = (
+  first: Pipeline.Pipeline<Refusal>,
+  now: () => Pipeline.Pipeline<Refusal>
+): Pipeline.Pipeline<Refusal> => ({
+  ...first,
+  protect: (options) => (self) => Effect.suspend(() => now().protect(options)(self)),
+  promise: (options, start) => Effect.suspend(() => now().promise(options, start)),
+  availability: (at, key) => now().availability(at, key),
+  get rateLimit() {
+    return now().rateLimit
+  }
+})
+
+/** The options of a provider's pipeline: those of all providers, then its own, each under what has changed of them. */
+const pipelineOptions = <Id, S>(
+  name: string,
+  options: Options<Id, S>,
+  provider: Provider<Id, S>,
+  changes: Changes
+): Pipeline.Options => {
+  const common = changed({ ...defaults, ...options.pipeline }, changes.pipeline)
+  const { breaker, retry, ...others }: PipelineOptions = changed(
+    { ...common, ...provider.pipeline },
+    changes.providers?.[name]
+  )
+  return {
+    ...others,
+    provider: name,
+    retry: (changes.enableRetry ?? options.enableRetry) === false ? undefined : retry,
+    breaker: (changes.enableCircuitBreaker ?? options.enableCircuitBreaker) === false ? undefined : breaker
+  }
+}
+
+/** Refuses changes of what was never there, or is not ours. */
+const checkChanges = <Id, S>(
+  options: Options<Id, S>,
+  members: ReadonlyArray<Checked<S>>,
+  changes: Changes
+): void => {
+  const { ensure } = checks("FaultTolerance")
+  for (const name of Object.keys(changes.providers ?? {})) {
+    ensure(members.some((member) => member.name === name), `providers.${name}`, "is no provider of this service")
+  }
+  for (const flag of ["enableFallback", "enableGracefulDegradation"] as const) {
+    ensure(options[flag] !== false || changes[flag] !== true, flag, "was off at the start and stays so")
+  }
+  const { cache, level } = options
+  ensure(changes.cache === undefined || cache !== undefined, "cache", "cannot be added: there was none at the start")
+  ensure(
+    changes.cache === undefined || cache === undefined || !("parts" in cache),
+    "cache",
+    "was made elsewhere; change it there"
+  )
+  ensure(
+    changes.level === undefined || level === undefined || !("refusal" in level),
+    "level",
+    "was made elsewhere; change it there"
+  )
+}
 
 const defaults = { retry: true, breaker: true, timeout: true } as const satisfies PipelineOptions
 
@@ -291,30 +489,32 @@ const settingsOf = (options: Settings) => {
   }
 }
 
-/** The pipeline as a whole, and without retry, breaker or both; they share what they have in common. */
-const variantsOf = Effect.fnUntraced(function*(options: Pipeline.Options) {
-  const whole = yield* Pipeline.make(options)
-  const { breaker, budget, bulkhead, rateLimit } = whole
-  const shared = { ...options, breaker, rateLimit, bulkhead }
-  const retry = options.retry === undefined ? undefined : { budget, ...(options.retry === true ? {} : options.retry) }
-  const noRetry = yield* Pipeline.make({ ...shared, retry: undefined })
-  const noBreaker = yield* Pipeline.make({ ...shared, retry, breaker: undefined })
-  const neither = yield* Pipeline.make({ ...shared, retry: undefined, breaker: undefined })
-  return (bypassRetry: boolean, bypassBreaker: boolean): Pipeline.Pipeline<Refusal> =>
-    bypassRetry ? (bypassBreaker ? neither : noRetry) : bypassBreaker ? noBreaker : whole
-})
-
 interface Checked<S> extends Member<S> {
   readonly health: Provider<never, S>["health"]
+  readonly options: PipelineOptions | undefined
+  readonly optionsUnder: (changes: Changes) => Pipeline.Options
+  readonly variants: Variants
+}
+
+const withVariants = (variants: Variants): Pick<Checked<never>, "variants" | "pipeline"> => {
+  const { neither, noBreaker, noRetry, whole } = variants
+  return {
+    variants,
+    pipeline: (bypassRetry, bypassBreaker) =>
+      bypassRetry ? (bypassBreaker ? neither : noRetry) : bypassBreaker ? noBreaker : whole
+  }
 }
 
 /** What drives the level: a provider is up when its circuits let calls through and its own check, if any, is content. */
-const checkOf = <S>(members: ReadonlyArray<Checked<S>>): ServiceLevel.Check =>
-  ServiceLevel.providersCheck(members.map(({ health, name, pipeline, service }) => {
+const checkOf = <S>(
+  members: ReadonlyArray<Checked<S>>,
+  live: (index: number) => Checked<S>
+): ServiceLevel.Check =>
+  ServiceLevel.providersCheck(members.map(({ health, name, service }, index) => {
     // A pipeline knows of the operations that went through it; those with retry and those without are apart.
     const lets = Effect.map(
       Clock.currentTimeMillis,
-      (now) => [true, false].every((bypassRetry) => pipeline(bypassRetry, false).availability(now) <= 0)
+      (now) => [true, false].every((bypassRetry) => live(index).pipeline(bypassRetry, false).availability(now) <= 0)
     )
     return {
       name,

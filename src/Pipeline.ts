@@ -79,6 +79,11 @@ export interface Pipeline<out E = never> {
   readonly bulkhead: Bulkhead.Service | undefined
   /** What pays for retries. */
   readonly budget: RetryBudget.Service | undefined
+  /**
+   * The operations seen, for whoever makes the pipeline anew.
+   * @internal
+   */
+  readonly operations: ReadonlyMap<string, Operation>
 }
 
 /**
@@ -100,6 +105,22 @@ export interface Pipeline<out E = never> {
  */
 export const make = <const O extends Options>(options: O): Effect.Effect<Pipeline<ErrorOf<O>>, InvalidOptions> =>
   build(options)
+
+/** What goes on when a pipeline is made anew. */
+export type Kept = Pick<Pipeline, "breaker" | "bulkhead" | "rateLimit" | "budget" | "operations">
+
+/**
+ * Makes a pipeline under other options, in which the stages kept go on as they are; those that the options do not have
+ * are left out. Calls under way in the pipeline before end there.
+ * @internal
+ */
+export const remake = (options: Options, kept: Kept): Effect.Effect<Pipeline, InvalidOptions> =>
+  build(
+    options.retry === undefined || kept.budget === undefined
+      ? options
+      : { ...options, retry: { budget: kept.budget, ...(options.retry === true ? {} : options.retry) } },
+    kept
+  )
 
 export type { Explanation } from "./internal/pipelineExplain.ts"
 
@@ -128,19 +149,31 @@ export const layer = <Id, const O extends Options>(
   options: O
 ): Layer.Layer<Id, InvalidOptions> => Layer.effect(key, make(options))
 
-const build = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Pipeline, InvalidOptions> {
+const build = Effect.fnUntraced(function*(
+  options: Options,
+  kept?: Kept
+): Effect.fn.Return<Pipeline, InvalidOptions> {
   const { provider } = options
-  const { budget, deadlineMillis, measured, stages, telemetry } = yield* partsOf(options)
-  const { breaker, bulkhead, rateLimit } = stages
+  const { budget, deadlineMillis, measured, stages: made, telemetry } = yield* partsOf(options)
+  const breaker = made.breaker && (kept?.breaker ?? made.breaker)
+  const bulkhead = made.bulkhead && (kept?.bulkhead ?? made.bulkhead)
+  const rateLimit = made.rateLimit && (kept?.rateLimit ?? made.rateLimit)
+  const stages = { ...made, breaker, bulkhead, rateLimit }
   const chaos = yield* Chaos
 
-  const operations = new Map<string, Operation>()
+  const windowOf = () => measured ? new LatencyWindow(latencyMillis) : undefined
+  const operations = new Map<string, Operation>(
+    Array.from(
+      kept?.operations ?? [],
+      ([operation, known]) => [operation, { ...known, latencies: measured ? known.latencies ?? windowOf() : undefined }]
+    )
+  )
   const shared = (operation: string): Operation => {
     const known = operations.get(operation)
     if (known !== undefined) return known
     const made: Operation = {
       recorder: telemetry?.recorder(provider, operation),
-      latencies: measured ? new LatencyWindow(latencyMillis) : undefined
+      latencies: windowOf()
     }
     if (operations.size < maxOperations) operations.set(operation, made)
     return made
@@ -191,7 +224,8 @@ const build = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Pi
     breaker,
     rateLimit,
     bulkhead,
-    budget
+    budget,
+    operations
   }
 })
 

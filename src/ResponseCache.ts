@@ -124,6 +124,8 @@ export interface ResponseCache<A = unknown> {
   /** Drops every answer with the tag; what is being fetched under it will not be kept. */
   readonly invalidateTag: (tag: string) => Effect.Effect<void>
   readonly clear: Effect.Effect<void>
+  /** Goes on under other options, all but the name; answers held stay, as fresh as they were. */
+  readonly configure: (options: Options<A>) => Effect.Effect<void, InvalidOptions>
   readonly stats: Effect.Effect<Stats>
   /**
    * For `FaultTolerance`, which puts its deadline between the parts.
@@ -264,9 +266,10 @@ export const keyOf = (key: unknown, options?: KeyOptions): string =>
 export const make = Effect.fnUntraced(function*<A = unknown>(
   options: Options<A> = {}
 ): Effect.fn.Return<ResponseCache<A>, InvalidOptions, Scope.Scope> {
-  const settings = yield* checked(() => settingsOf(options))
+  let current = options
+  let settings = yield* checked(() => settingsOf(options))
   const name = options.name ?? "cache"
-  const mayServeOld = options.qualifies ?? qualifies
+  const mayServeOld = (error: unknown): boolean => (current.qualifies ?? qualifies)(error)
   const core = new CacheCore<Exit.Success<A>>(settings)
   const flights = new SingleFlight()
   const counts = { hits: 0, stale: 0, misses: 0, coalesced: 0, refreshes: 0 }
@@ -276,8 +279,8 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
   yield* Effect.addFinalizer(() => flights.close)
 
   const freshMillisOf = (value: A): number =>
-    typeof options.fresh === "function"
-      ? Duration.toMillis(Duration.fromInputUnsafe(options.fresh(value)))
+    typeof current.fresh === "function"
+      ? Duration.toMillis(Duration.fromInputUnsafe(current.fresh(value)))
       : settings.freshMillis
 
   const servedOf = (
@@ -303,7 +306,7 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
       origin: { provider, missing, quality: answer.quality, tags },
       madeAt,
       freshMillis,
-      bytes: settings.maxBytes === Infinity ? 0 : (options.sizeOf ?? estimateBytes)(value)
+      bytes: settings.maxBytes === Infinity ? 0 : (current.sizeOf ?? estimateBytes)(value)
     }, now)
   }
 
@@ -320,7 +323,7 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
           value: served.value,
           provider: served._tag === "Partial" ? name : served.provider,
           missing: served._tag === "Partial" ? served.missing : undefined,
-          quality: options.quality?.(served.value) ?? 0,
+          quality: current.quality?.(served.value) ?? 0,
           madeAt: now - Served.ageOf(served)
         }
     }
@@ -500,6 +503,12 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
       core.clear()
       return store === undefined ? Effect.void : store.clear
     }),
+    configure: (options) =>
+      Effect.map(checked(() => settingsOf(options)), (next) => {
+        current = options
+        settings = next
+        core.configure(next)
+      }),
     stats: Effect.sync(() => ({
       ...counts,
       entries: core.entries.size,

@@ -2,19 +2,7 @@
  * How much of a service is on offer: five levels, moved by checks over time, so that an operation that needs more than
  * there is can be refused at once. The level recovers by itself, without traffic.
  */
-import {
-  Clock,
-  Context,
-  Duration,
-  Effect,
-  Layer,
-  MutableRef,
-  PubSub,
-  Schedule,
-  Schema,
-  type Scope,
-  Stream
-} from "effect"
+import { Clock, Context, Duration, Effect, Layer, MutableRef, PubSub, Schema, type Scope, Stream } from "effect"
 import * as Event from "./Event.ts"
 import * as internal from "./internal/levelState.ts"
 import { checked, checks } from "./internal/options.ts"
@@ -130,6 +118,8 @@ export interface Service {
   readonly reset: Effect.Effect<void>
   /** What a check does: moves the level by one step at most, and only when it has been bad or good for long enough. */
   readonly observe: (reading: Reading) => Effect.Effect<Level>
+  /** Goes on under other times and counts; level, service and checks stay. */
+  readonly configure: (options: Options) => Effect.Effect<void, InvalidOptions>
   /** Makes the checks now. */
   readonly check: Effect.Effect<Level>
   /** Holds the level, whatever the checks find, for so long; 1 hour unless told otherwise. */
@@ -207,7 +197,7 @@ const settingsOf = (options: Options) => {
 export const make = Effect.fnUntraced(function*(
   options: Options = {}
 ): Effect.fn.Return<Service, InvalidOptions, Scope.Scope> {
-  const settings = yield* checked(() => settingsOf(options))
+  let settings = yield* checked(() => settingsOf(options))
   const service = options.service ?? "service"
   const all = options.checks ?? []
   const scope = yield* Effect.scope
@@ -260,7 +250,8 @@ export const make = Effect.fnUntraced(function*(
   }))
   if (all.length > 0) {
     yield* check.pipe(
-      Effect.repeat(Schedule.spaced(settings.checkEveryMillis)),
+      Effect.andThen(Effect.suspend(() => Effect.sleep(settings.checkEveryMillis))),
+      Effect.forever,
       Effect.forkIn(scope)
     )
   }
@@ -281,6 +272,10 @@ export const make = Effect.fnUntraced(function*(
     refusal,
     observe,
     check,
+    configure: (options) =>
+      Effect.map(checked(() => settingsOf(options)), (next) => {
+        settings = next
+      }),
     current: Effect.map(Clock.currentTimeMillis, levelAt),
     status: Effect.map(Clock.currentTimeMillis, (now) => {
       const level = levelAt(now)

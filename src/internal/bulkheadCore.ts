@@ -25,7 +25,7 @@ export class BulkheadCore {
   /** Highest priority first; a level without waiters is removed. */
   readonly #levels: Array<Level> = []
   #limit: number
-  readonly #queueLimit: number
+  #queueLimit: number
 
   constructor(limit: number, queueLimit: number) {
     this.#limit = limit
@@ -83,9 +83,10 @@ export class BulkheadCore {
     for (let waiter = this.#shift(); waiter !== undefined; waiter = this.#shift()) waiter.done("Drained")
   }
 
-  /** Changes the number of permits. Those who run go on; a higher limit serves the queue at once. */
-  resize(limit: number): void {
+  /** Changes the number of permits. Those who run or wait go on; a higher limit serves the queue at once. */
+  resize(limit: number, queueLimit = this.#queueLimit): void {
     this.#limit = limit
+    this.#queueLimit = queueLimit
     this.#serve()
   }
 

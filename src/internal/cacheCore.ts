@@ -55,7 +55,7 @@ const isWorse = (a: Origin, b: Origin): boolean => {
 export type Use = "Fresh" | "Revalidate" | "IfError" | "Dead"
 
 export class CacheCore<P> {
-  readonly settings: CacheSettings
+  settings: CacheSettings
   readonly entries = new Map<string, Entry<P>>()
   bytes = 0
   evictions = 0
@@ -65,6 +65,12 @@ export class CacheCore<P> {
 
   constructor(settings: CacheSettings) {
     this.settings = settings
+  }
+
+  /** Goes on under other settings; what is too much under them goes at once. */
+  configure(settings: CacheSettings): void {
+    this.settings = settings
+    this.trim()
   }
 
   /** Marks the entry as the one used last. */
@@ -107,11 +113,15 @@ export class CacheCore<P> {
       this.tag(entry)
       this.touch(entry)
     }
+    this.trim()
+    return true
+  }
+
+  private trim(): void {
     while (this.entries.size > this.settings.capacity || this.bytes > this.settings.maxBytes) {
       this.remove(this.oldest!)
       this.evictions++
     }
-    return true
   }
 
   remove(entry: Entry<P>): void {

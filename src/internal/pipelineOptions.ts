@@ -62,7 +62,13 @@ export const partsOf = Effect.fnUntraced(function*(options: Options): Effect.fn.
   const { millis: deadlineMillis } = yield* checked(() => ({ millis: deadlineOf(options.deadline) }))
   const timeout = yield* part("timeout", checked(() => timeoutStage(options)))
   yield* checked(() => checkTogether(options, timeout))
-  const breaker = yield* part("breaker", breakerOf(options, timeout))
+  const own = breakerOptionsOf(options, timeout)
+  const breaker = yield* part(
+    "breaker",
+    own === undefined
+      ? Effect.succeed(typeof options.breaker === "object" && isService(options.breaker) ? options.breaker : undefined)
+      : CircuitBreaker.make(own)
+  )
   const rateLimit = yield* part(
     "rateLimit",
     options.rateLimit === undefined
@@ -115,7 +121,8 @@ const given = <Service extends { readonly core: unknown }, O extends object>(
   return isService(option) ? Effect.succeed(option) : make(option)
 }
 
-const isService = <Service extends { readonly core: unknown }>(option: object | Service): option is Service =>
+/** Whether a stage was made elsewhere. */
+export const isService = <Service extends { readonly core: unknown }>(option: object | Service): option is Service =>
   "core" in option
 
 const timeoutStage = ({ retry, timeout }: Options): TimeoutStage | undefined => {
@@ -137,20 +144,28 @@ const isTimeoutOptions = (option: Duration.Input | Timeout.Options): option is T
   typeof option === "object" && !Duration.isDuration(option) &&
   Object.keys(option).every((key) => timeoutFields.has(key))
 
-const breakerOf = (
+const breakerOptionsOf = (
   { breaker, provider }: Options,
   timeout: TimeoutStage | undefined
-): Effect.Effect<CircuitBreaker.Service | undefined, InvalidOptions> =>
-  given<CircuitBreaker.Service, BreakerOptions>(breaker, (own) =>
-    CircuitBreaker.make({
-      // A probe is given up on a second after its attempt has timed out, not before.
-      ...(timeout !== undefined && { probeLease: timeout.millis + 1_000 }),
-      ...own,
-      name: provider,
-      ...(own?.keys !== undefined && {
-        keys: Object.fromEntries(Object.entries(own.keys).map(([key, value]) => [circuitKey(provider, key), value]))
-      })
-    }))
+): CircuitBreaker.Options | undefined => {
+  if (breaker === undefined || (breaker !== true && isService(breaker))) return undefined
+  const own: BreakerOptions = breaker === true ? {} : breaker
+  return {
+    // A probe is given up on a second after its attempt has timed out, not before.
+    ...(timeout !== undefined && { probeLease: timeout.millis + 1_000 }),
+    ...own,
+    name: provider,
+    ...(own.keys !== undefined && {
+      keys: Object.fromEntries(Object.entries(own.keys).map(([key, value]) => [circuitKey(provider, key), value]))
+    })
+  }
+}
+
+/** What the breaker is made of, where it was not made elsewhere. */
+export const breakerOptions = (
+  options: Options
+): Effect.Effect<CircuitBreaker.Options | undefined, InvalidOptions> =>
+  checked(() => breakerOptionsOf(options, timeoutStage(options)))
 
 const countsSlowCalls = (breaker: Options["breaker"]): boolean =>
   typeof breaker === "object" && (isService(breaker)

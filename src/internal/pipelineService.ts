@@ -86,19 +86,25 @@ export interface Core<S> {
   readonly partialResultsThreshold: number
 }
 
+/** What is in force now; a call reads it once, when it begins. */
+export interface Live<S> {
+  readonly core: Core<S>
+}
+
 /** Runs one call. */
 export const execute = <S>(
-  core: Core<S>,
+  live: Live<S>,
   options: CallOptions,
   use: (provider: S) => Effect.Effect<unknown, unknown, unknown>
 ): Asking => {
-  const recorder = core.recorder(options.operation)
-  const plain: Asking = Effect.withFiber((fiber) => answer(core, options, use, recorder, fiber))
+  const { cache, recorder: recorderOf } = live.core
+  const recorder = recorderOf(options.operation)
+  const plain: Asking = Effect.withFiber((fiber) => answer(live.core, options, use, recorder, fiber))
   const counted = recorder === undefined ? plain : observed(plain, recorder)
   const { invalidates } = options
-  return invalidates === undefined || core.cache === undefined
+  return invalidates === undefined || cache === undefined
     ? counted
-    : Effect.ensuring(counted, Effect.forEach(invalidates, core.cache.invalidateTag, { discard: true }))
+    : Effect.ensuring(counted, Effect.forEach(invalidates, cache.invalidateTag, { discard: true }))
 }
 
 /** Counts the call. The frame stands before the call is begun, so that every beginning has its end. */

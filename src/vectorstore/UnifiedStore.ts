@@ -10,7 +10,7 @@
  * list always means that somebody looked and found nothing. Writes do not fall back: they go to the first source, and by
  * an outbox to the others.
  */
-import { Cause, Clock, Context, type Duration, Effect, Exit, Layer, Option, Predicate, Scope } from "effect"
+import { Cause, Clock, Context, type Duration, Effect, Exit, Layer, Option, Predicate, type Scope } from "effect"
 import type { DeadlineExceeded } from "../Deadline.ts"
 import * as Fallback from "../Fallback.ts"
 import * as FaultTolerance from "../FaultTolerance.ts"
@@ -169,7 +169,7 @@ export interface Unified {
 /** The providers with their policies, the service level and the cache. */
 export type Policies = Pick<
   FaultTolerance.FaultTolerance<Service>,
-  "service" | "providers" | "level" | "cache"
+  "service" | "providers" | "level" | "cache" | "options" | "reconfigure"
 >
 
 /** What any call may fail with. */
@@ -187,6 +187,7 @@ interface Executing extends Policies {
     options: FaultTolerance.CallOptions<A>,
     use: (store: Service) => Effect.Effect<A, ProviderError>
   ) => Effect.Effect<Served<A>, Failing>
+  readonly among: (sources: ReadonlyArray<string>) => Pick<Executing, "execute">
 }
 const policiesOf = (
   options: FaultTolerance.Options<VectorStore, Service>
@@ -253,31 +254,14 @@ const build = Effect.fnUntraced(function*(options: Options) {
     }
   })
 
-  const scope = yield* Effect.scope
-  const arrangements = new Map([[orderOf(built), all]])
-  /** The policies of some of the sources, or in another order; they share circuits, limits, cache and level. */
-  const arrange = (order: ReadonlyArray<Built>): Effect.Effect<Executing> =>
-    Effect.suspend(() => {
-      const known = arrangements.get(orderOf(order))
-      if (known !== undefined) return Effect.succeed(known)
-      const made = policiesOf({
-        ...options,
-        service: name,
-        level: all.level,
-        cache: all.cache,
-        providers: order.map((it) => {
-          const { name, pipeline: { breaker, bulkhead, rateLimit }, service } = it
-          const own = options.sources[built.indexOf(it)]
-          return {
-            name,
-            service,
-            pipeline: { ...(own !== undefined && "pipeline" in own ? own.pipeline : {}), bulkhead, rateLimit, breaker },
-            ...(own !== undefined && "availability" in own ? { availability: own.availability } : {})
-          }
-        })
-      }).pipe(Scope.provide(scope), Effect.orDie)
-      return Effect.tap(made, (policies) => Effect.sync(() => arrangements.set(orderOf(order), policies)))
-    })
+  const arrangements = new Map<string, Pick<Executing, "execute">>()
+  /** Some of the sources, or in another order. */
+  const arrange = (order: ReadonlyArray<Built>): Pick<Executing, "execute"> => {
+    const key = orderOf(order)
+    const known = arrangements.get(key) ?? all.among(order.map(({ name }) => name))
+    arrangements.set(key, known)
+    return known
+  }
   const pace = new Pace()
   const modes = modesOf(built.map(({ service }) => service))
 
@@ -349,7 +333,7 @@ const build = Effect.fnUntraced(function*(options: Options) {
     const first = chosen === "Fastest"
       ? pace.choose(fit.filter((it) => it.pipeline.availability(now, "search") === 0))
       : undefined
-    const policies = yield* arrange(first === undefined ? fit : [first, ...fit.filter((it) => it !== first)])
+    const policies = arrange(first === undefined ? fit : [first, ...fit.filter((it) => it !== first)])
     const unfit = built.filter((it) => !fit.includes(it)).map(({ name }) => name)
     const attempts = new Map<Service, number>()
     const call = {
