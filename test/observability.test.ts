@@ -102,10 +102,10 @@ it.effect("uses no metric, label or value that the server does not show, and lea
         const known = series.get(name)
         assert.isDefined(known, `${name} is not shown: ${expression}`)
         for (const { label, values } of labels) {
-          assert.isTrue(known!.has(label), `${name} has no label ${label}: ${expression}`)
+          assert.isTrue(known.has(label), `${name} has no label ${label}: ${expression}`)
           for (const value of values) {
             if (!value.startsWith("$")) {
-              assert.include([...known!.get(label)!], value, `${name}{${label}}: ${expression}`)
+              assert.include([...known.get(label)!], value, `${name}{${label}}: ${expression}`)
             }
           }
         }

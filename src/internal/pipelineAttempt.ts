@@ -5,12 +5,12 @@
  * All stages are plain cores (`admit`, `settle`), so that an attempt is one admission, one settlement and one pair of
  * clock reads, however many stages there are. Composed of one operator per policy it costs 1.4 to 2.4 times as much.
  */
-import { Cause, Clock, Context, Duration, Effect, Effectable, Exit, Fiber } from "effect"
+import { Cause, Clock, Context, Duration, Effect, Effectable, Exit, Fiber, Tracer } from "effect"
 import type * as Bulkhead from "../Bulkhead.ts"
 import type * as CircuitBreaker from "../CircuitBreaker.ts"
 import type { FailureContext } from "../Classifier.ts"
 import * as Deadline from "../Deadline.ts"
-import type * as Hedge from "../Hedge.ts"
+import * as Hedge from "../Hedge.ts"
 import { ProviderError, TimeoutError } from "../ProviderError.ts"
 import type * as RateLimit from "../RateLimit.ts"
 import type { Recorder } from "../Telemetry.ts"
@@ -21,8 +21,9 @@ import { arm, disarm, type Timer } from "./deadlineTimer.ts"
 import type { LatencyWindow } from "./latencyHistogram.ts"
 import { type AttemptTimers, liveClock, type Timed } from "./pipelineTimers.ts"
 import type { QuantileLimit } from "./quantileLimit.ts"
-import { type RetryCall, type RetryCore, RetryRun } from "./retryRun.ts"
+import { attempt as attemptNumber, type RetryCall, type RetryCore, RetryRun } from "./retryRun.ts"
 import { stackless } from "./stackless.ts"
+import { begin, categoryType, errorType, finish, isTraced, note, spanned } from "./tracing.ts"
 
 /** The stages of one provider, outer to inner. One that is not configured is `undefined`, and nothing is asked of it. */
 export interface Stages {
@@ -134,13 +135,18 @@ const attempt = (stages: Stages, call: Call, work: Work, single: boolean): AnyEf
   }
   return apart
     ? Effect.callback((resume) => {
+      const fiber = runningFiber()
+      if (!single && isTraced(fiber)) return resume(traced(fiber, call, newApart(plan)))
       const spare = plan.spareApart
-      if (spare === undefined) return new Apart(plan, runningFiber()).begin(resume)
+      if (spare === undefined) return new Apart(plan, fiber).begin(resume)
       plan.spareApart = undefined
-      spare.renew(runningFiber())
+      spare.renew(fiber)
       return spare.begin(resume)
     })
     : Effect.withFiber((fiber) => {
+      if (!single && isTraced(fiber)) {
+        return traced(fiber, call, Effect.withFiber((fiber) => new InPlace(plan, fiber).frames))
+      }
       const spare = plan.spareInPlace
       if (spare === undefined) return new InPlace(plan, fiber).frames
       plan.spareInPlace = undefined
@@ -149,12 +155,25 @@ const attempt = (stages: Stages, call: Call, work: Work, single: boolean): AnyEf
     })
 }
 
+const newApart = (plan: Plan): AnyEffect => Effect.callback((resume) => new Apart(plan, runningFiber()).begin(resume))
+
+/** The whole call in a span. The attempts have their own below it; what circuits, retries and hedges do is told in it. */
+const traced = (fiber: AnyFiber, call: Call, self: AnyEffect): AnyEffect =>
+  spanned(fiber, `${call.provider}.${call.operation}`, attributesOf(call), self)
+
+const attributesOf = ({ circuit, correlationId, operation, provider }: Call) => ({
+  "ft.provider": provider,
+  "ft.operation": operation,
+  "ft.circuit": circuit,
+  ...(correlationId !== undefined && { "ft.correlation_id": correlationId })
+})
+
 const hedged = (stages: Stages, hedge: Hedge.Service, call: Call, work: Work): AnyEffect => {
   const { recorder } = call.shared
   const one = attempt(stages, call, work, true)
   const another = recorder === undefined ? one : telling(recorder.hedge, one)
   const unit = hedge.execute(call)((index) => index === 0 ? one : another)
-  return Effect.withFiber((fiber) => {
+  const whole: AnyEffect = Effect.withFiber((fiber) => {
     const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
     stages.retry?.budget?.deposit()
     const retried = stages.retry === undefined
@@ -162,6 +181,7 @@ const hedged = (stages: Stages, hedge: Hedge.Service, call: Call, work: Work): A
       : Effect.catchCause(unit, (cause) => again(stages, call, now, cause, unit))
     return until(deadlineOf(call, fiber, now), retried)
   })
+  return Effect.withFiber((fiber) => isTraced(fiber) ? traced(fiber, call, whole) : whole)
 }
 
 /** Whoever has no deadline of its own leaves the caller's to whoever set it. */
@@ -205,6 +225,8 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
   protected token: number = REFUSED
   protected phase: Phase = "Asking"
   protected failure: Failed | undefined = undefined
+  /** Where somebody takes the spans, from the start of the work to its settlement. */
+  protected span: Tracer.Span | undefined = undefined
   protected readonly plan: Plan
   protected fiber: AnyFiber
   protected clock: Clock.Clock
@@ -273,6 +295,7 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
     if (circuit !== undefined) {
       this.token = circuit.admit(now)
       if (this.token === REFUSED) return this.refuse(circuit.refused(now), now)
+      if (circuit.era < 0 && is(circuit, "HalfOpen")) this.note("breaker.half_open")
     }
     this.at = now
     this.phase = "Admitted"
@@ -339,6 +362,29 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
   protected started(): void {
     this.phase = "Started"
     this.plan.call.shared.recorder?.begin(this.at)
+    if (isTraced(this.fiber)) this.beginSpan()
+  }
+
+  private beginSpan(): void {
+    const { fiber, plan: { call } } = this
+    this.span = begin(fiber, `${call.provider}.${call.operation} attempt`, "client", {
+      ...attributesOf(call),
+      "ft.attempt": fiber.getRef(attemptNumber),
+      "ft.hedge": fiber.getRef(Hedge.index) > 0
+    })
+  }
+
+  private finishSpan(span: Tracer.Span, exit: AnyExit): void {
+    finish(span, this.fiber, exit)
+    this.span = undefined
+  }
+
+  /** Notes what became of the circuit, on the span of the whole call. */
+  private note(name: string, type?: string): void {
+    note(this.fiber, name, {
+      "ft.circuit": this.plan.call.circuit,
+      ...(type !== undefined && { "error.type": type })
+    })
   }
 
   protected leave(exit: AnyExit): undefined {
@@ -394,12 +440,23 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
   private succeeded(now: number): void {
     const { call: { shared }, stages } = this.plan
     const latency = this.latency(now)
-    this.circuit?.settle(this.token, "Success", latency, now)
+    if (this.span === undefined) this.circuit?.settle(this.token, "Success", latency, now)
+    else this.succeededTraced(this.span, latency, now)
     stages.rateLimit?.core.limiter.feedback?.(false, now)
     if (!stages.timed) return
     stages.timeout?.quantile?.record(latency, now)
     shared.latencies?.record(latency, now)
     shared.recorder?.end("success", latency, now)
+  }
+
+  private succeededTraced(span: Tracer.Span, latency: number, now: number): void {
+    const { circuit } = this
+    if (circuit !== undefined) {
+      const wasHalfOpen = is(circuit, "HalfOpen")
+      circuit.settle(this.token, "Success", latency, now)
+      if (wasHalfOpen && is(circuit, "Closed")) this.note("breaker.closed")
+    }
+    this.finishSpan(span, Exit.void)
   }
 
   protected providerFailed(error: ProviderError, now: number): void {
@@ -414,15 +471,19 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
     rateLimit?.core.holdUntil(hold)
     if (error.reason._tag === "RateLimitError") rateLimit?.core.limiter.feedback?.(true, now)
     if (circuit !== undefined) {
-      const wasOpen = isOpen(circuit)
+      const wasOpen = is(circuit, "Open")
       circuit.settle(this.token, breaker, latency, now, openForMillis)
       // Where there is no limit to hold, the circuit refuses until then.
       if (rateLimit === undefined && hold > 0) circuit.holdUntil(hold, now)
-      if (!wasOpen && isOpen(circuit)) recorder?.breakerTrip(now)
+      if (!wasOpen && is(circuit, "Open")) {
+        recorder?.breakerTrip(now)
+        this.note("breaker.opened", categoryType(error.category))
+      }
       this.refuseWaiting(circuit, now)
     }
     recorder?.error(error.reason._tag, now)
     recorder?.end("failure", latency, now)
+    if (this.span !== undefined) this.finishSpan(this.span, Exit.fail(error))
   }
 
   /** No answer came, but there is nothing to classify. */
@@ -430,11 +491,13 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
     const latency = this.latency(now)
     this.circuit?.settle(this.token, "Failure", latency, now)
     this.plan.call.shared.recorder?.end("failure", latency, now)
+    if (this.span !== undefined) this.finishSpan(this.span, Exit.die("defect"))
   }
 
   protected dropped(now: number): void {
     this.circuit?.release(this.token, now)
     this.plan.call.shared.recorder?.end("cancelled", this.latency(now), now)
+    if (this.span !== undefined) this.finishSpan(this.span, interrupted)
   }
 
   private refuse(failure: Exit.Exit<never, unknown>, now: number): "Refused" {
@@ -445,7 +508,13 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
     this.giveBack()
     recorder?.begin(now)
     recorder?.end("refused", 0, now)
+    if (isTraced(this.fiber)) this.noteRefusal(this.failure)
     return "Refused"
+  }
+
+  private noteRefusal({ cause }: Failed): void {
+    const type = errorType(cause)
+    this.note(type === "CircuitOpen" ? "breaker.refused" : "refused", type)
   }
 
   /** Whoever waits behind a circuit that refuses now is woken, and refused when it asks again. */
@@ -499,8 +568,10 @@ class InPlace extends Attempt {
 
   protected go(): AnyEffect {
     this.started()
+    const { work } = this.plan
     // Promises never run in place.
-    return this.plan.work._tag === "Effect" ? this.plan.work.effect : Effect.never
+    const effect = work._tag === "Effect" ? work.effect : Effect.never
+    return this.span === undefined ? effect : Effect.provideService(effect, Tracer.ParentSpan, this.span)
   }
 }
 
@@ -518,6 +589,12 @@ class Apart extends Attempt implements Timed {
   private child: AnyFiber | undefined = undefined
   private controller: AbortController | undefined = undefined
   private resume: Resume = ignore
+  /** Its runs so far. */
+  private runs = 0
+  // Made when first needed, and kept for its further runs.
+  private onExit: ((exit: AnyExit) => void) | undefined = undefined
+  private onValue: ((value: unknown) => void) | undefined = undefined
+  private onError: ((error: unknown) => void) | undefined = undefined
   /** Whether the frames of `framed` are around it, because it had to wait; then they deal with a failure. */
   private inFrame = false
 
@@ -535,8 +612,13 @@ class Apart extends Attempt implements Timed {
     return undefined
   }
 
-  // As an effect it cancels itself, which saves a closure and a primitive per pending call.
   override asEffect(): AnyEffect {
+    return this.go()
+  }
+
+  /** Cancels its run of that number, if it is still in it. */
+  cancelled(run: number): Effect.Effect<void> {
+    if (run !== this.runs) return Effect.void
     this.cancel()
     // Nothing can make a promise end, so it is not waited for; the permit is held until it does.
     return this.child === undefined ? Effect.void : Fiber.interrupt(this.child)
@@ -554,27 +636,20 @@ class Apart extends Attempt implements Timed {
     return work._tag === "Effect" ? this.runEffect(work.effect) : this.runPromise(work.start)
   }
 
-  private get canceller(): Effect.Effect<void> {
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what `asEffect` gives
-    return this as unknown as Effect.Effect<void>
-  }
-
   private runEffect(effect: AnyEffect): Effect.Effect<void> | undefined {
     const { deadlineAt, fiber } = this
-    const context = deadlineAt === Infinity ? fiber.context : Context.add(fiber.context, Deadline.current, deadlineAt)
+    const own = this.span === undefined ? fiber.context : Context.add(fiber.context, Tracer.ParentSpan, this.span)
+    const context = deadlineAt === Infinity ? own : Context.add(own, Deadline.current, deadlineAt)
     const child = Effect.runForkWith(context)(effect)
     const exit = child.pollUnsafe()
     if (exit !== undefined) {
-      const answer = this.ended(exit)
-      // It never waited, so that no timer, no child and no frame knows of it.
-      if (exit._tag === "Success" && deadlineAt === Infinity && !this.inFrame) this.plan.spareApart = this
-      this.resume(answer)
+      this.end(exit)
       return undefined
     }
     this.child = child
     this.arm()
-    child.addObserver((exit) => this.endedLater(exit))
-    return this.canceller
+    child.addObserver(this.onExit ??= (exit) => this.endedLater(exit))
+    return new Cancellation(this, this.runs)
   }
 
   private runPromise(start: (signal: AbortSignal) => PromiseLike<unknown>): Effect.Effect<void> {
@@ -582,22 +657,40 @@ class Apart extends Attempt implements Timed {
     if (start.length > 0) this.controller = new AbortController()
     const promise = started(start, this.controller?.signal)
     this.arm()
-    promise.then((value) => this.endedLater(Exit.succeed(value)), (error) => this.endedLater(Exit.fail(error)))
-    return this.canceller
+    // A true promise, because what is called twice by a foreign one would meet another run.
+    Promise.resolve(promise).then(
+      this.onValue ??= (value) => this.endedLater(Exit.succeed(value)),
+      this.onError ??= (error) => this.endedLater(Exit.fail(error))
+    )
+    return new Cancellation(this, this.runs)
   }
 
-  /** The work has ended: what it held is free, and this is the outcome. */
-  private ended(exit: AnyExit): AnyEffect {
+  /** The work has ended: what it held is free, and the caller gets the outcome. */
+  private end(exit: AnyExit): void {
     this.judge(exit, this.now())
     this.giveBack()
-    return this.answer(exit)
+    const { resume } = this
+    const answer = this.answer(exit)
+    // The next run may begin within `resume`.
+    if (exit._tag === "Success" && this.deadlineAt === Infinity && !this.inFrame) this.spare()
+    resume(answer)
   }
 
   private endedLater(exit: AnyExit): void {
     this.disarm()
     // After a timeout or an interruption nobody waits any more.
     if (this.phase === "Settled") this.giveBack()
-    else this.resume(this.ended(exit))
+    else this.end(exit)
+  }
+
+  /** Ended well, it stands in no list and no frame is around it: whoever still knows of it knows the number of its run. */
+  private spare(): void {
+    this.runs++
+    this.child = undefined
+    this.controller = undefined
+    this.timer = undefined
+    this.resume = ignore
+    this.plan.spareApart = this
   }
 
   private answer(exit: AnyExit): AnyEffect {
@@ -672,6 +765,22 @@ class Apart extends Attempt implements Timed {
   }
 }
 
+/** Cancels one run of an attempt. */
+class Cancellation extends Effectable.Class<void> {
+  private readonly attempt: Apart
+  private readonly run: number
+
+  constructor(attempt: Apart, run: number) {
+    super()
+    this.attempt = attempt
+    this.run = run
+  }
+
+  override asEffect(): Effect.Effect<void> {
+    return this.attempt.cancelled(this.run)
+  }
+}
+
 const ignore = (): void => {}
 
 /** What a fiber's context says, a test clock included. Contexts never change, so the same one says the same. */
@@ -690,7 +799,7 @@ const circuitOf = (plan: Plan): CircuitCore | undefined =>
     ? plan.circuit
     : plan.circuit = plan.stages.breaker?.core(plan.call.circuit)
 
-const isOpen = (circuit: CircuitCore): boolean => circuit.current._tag === "Open"
+const is = (circuit: CircuitCore, state: CircuitCore["current"]["_tag"]): boolean => circuit.current._tag === state
 
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `Exit.fail` makes failures
 const fail = (error: unknown): Failed => Exit.fail(error) as Failed

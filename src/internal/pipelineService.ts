@@ -14,6 +14,7 @@ import * as Retry from "../Retry.ts"
 import * as Served from "../Served.ts"
 import type * as ServiceLevel from "../ServiceLevel.ts"
 import type { CallOutcome, Recorder } from "../Telemetry.ts"
+import { categoryType, isTraced, note, spanned } from "./tracing.ts"
 
 /** Options of one call whose answer is an `A`. */
 export interface CallOptions<A = unknown> {
@@ -99,13 +100,33 @@ export const execute = <S>(
 ): Asking => {
   const { cache, recorder: recorderOf } = live.core
   const recorder = recorderOf(options.operation)
-  const plain: Asking = Effect.withFiber((fiber) => answer(live.core, options, use, recorder, fiber))
+  const plain: Asking = Effect.withFiber((fiber) => {
+    const { core } = live
+    if (!isTraced(fiber)) return answer(core, options, use, recorder, fiber)
+    const own: Asking = Effect.withFiber((fiber) => answer(core, options, use, recorder, fiber))
+    return spanned(fiber, `${core.service}.${options.operation}`, attributesOf(core, options), own, answerAttributes)
+  })
   const counted = recorder === undefined ? plain : observed(plain, recorder)
   const { invalidates } = options
   return invalidates === undefined || cache === undefined
     ? counted
     : Effect.ensuring(counted, Effect.forEach(invalidates, cache.invalidateTag, { discard: true }))
 }
+
+const attributesOf = <S>({ service }: Core<S>, { correlationId, mode, operation }: CallOptions) => ({
+  "ft.service": service,
+  "ft.operation": operation,
+  "ft.mode": (mode ?? plainGraceful)._tag,
+  ...(correlationId !== undefined && { "ft.correlation_id": correlationId })
+})
+
+/** What was served, and by whom. */
+const answerAttributes = (answer: AnyServed) => ({
+  "ft.answer": answer._tag,
+  "ft.failures": answer.failures.length,
+  ...("provider" in answer && { "ft.provider": answer.provider }),
+  ...(answer._tag === "Live" && { "ft.attempts": answer.attempts, "ft.degraded": answer.degraded })
+})
 
 /** Counts the call. The frame stands before the call is begun, so that every beginning has its end. */
 const observed = (self: Asking, recorder: Recorder): Asking =>
@@ -154,7 +175,7 @@ const answer = <S>(
       )
     )
 
-  const lookup = inTime(Effect.suspend(() => ask(core, options, use, mode, recorder)))
+  const lookup = inTime(Effect.withFiber((fiber) => ask(core, options, use, mode, recorder, fiber)))
   const call: ResponseCache.Call<unknown, Failing> | undefined =
     cache === undefined || cacheKey === undefined || options.bypassCache === true ? undefined : {
       key: ResponseCache.keyOf(cacheKey, options),
@@ -174,7 +195,7 @@ const answer = <S>(
       (mode._tag === "Silent" ? Served.orElse(mode.empty, failures) : declared(mode, error, failures))
     if (served === undefined) return Effect.fail(error)
     const last = failures.at(-1)
-    tell(core, options.operation, recorder, nowOf(fiber), last, served._tag)
+    tell(core, options.operation, recorder, fiber, last, served._tag)
     return Effect.succeed(served)
   }
   const held = (error: Failing, failures: ReadonlyArray<Served.Failure>): AnyServed | undefined =>
@@ -218,7 +239,8 @@ const ask = <S>(
   options: CallOptions,
   use: (provider: S) => Effect.Effect<unknown, unknown, unknown>,
   mode: Fallback.Mode,
-  recorder: Recorder | undefined
+  recorder: Recorder | undefined,
+  fiber: Fiber.Fiber<unknown, unknown>
 ): Asking => {
   const { operation } = options
   const { members, service } = core
@@ -280,7 +302,7 @@ const ask = <S>(
         fallbackOn: options.idempotent === false
           ? (error) => core.fallbackOn(error) && surelyNotDone(error)
           : core.fallbackOn,
-        onNext: (failure, next, now) => tell(core, operation, recorder, now, failure, next)
+        onNext: (failure, next) => tell(core, operation, recorder, fiber, failure, next)
       })
   }
 }
@@ -318,11 +340,13 @@ const tell = <S>(
   { service, sink }: Core<S>,
   operation: string,
   recorder: Recorder | undefined,
-  at: number,
+  fiber: Fiber.Fiber<unknown, unknown>,
   failure: Served.Failure | undefined,
   to: string
 ): void => {
+  const at = nowOf(fiber)
   const from = failure?.provider ?? service
+  note(fiber, "fallback", { "ft.from": from, "ft.to": to, "error.type": categoryType(failure?.category ?? "") })
   recorder?.fallback(from, to, at)
   sink?.(Event.FellBack.make({ at, service, operation, from, to, category: failure?.category ?? "" }))
 }

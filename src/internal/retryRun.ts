@@ -17,6 +17,7 @@ import {
   type RetrySettings,
   type Why
 } from "./retryDecision.ts"
+import { categoryType, note } from "./tracing.ts"
 
 /** What all calls of one policy share. */
 export interface RetryCore {
@@ -192,6 +193,11 @@ export class RetryRun {
       attempt: failed,
       delayMillis: decision.delayMillis,
       category: table[evidence.tag].category
+    })
+    note(fiber, "retry", {
+      "ft.attempt": failed,
+      "ft.delay_ms": Math.round(decision.delayMillis),
+      "error.type": categoryType(table[evidence.tag].category)
     })
     const begin = Effect.suspend(() => {
       this.#paid = 0
