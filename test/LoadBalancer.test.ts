@@ -132,6 +132,22 @@ it("EWMA: a slow target gets little, and is asked again when what was seen has f
   assert.isAbove(tally(core, 600, (n) => call(400 + n * 100))[0]!, 0)
 })
 
+it("EWMA: of a target that was never timed, or not for long, one call at a time finds out", () => {
+  const core = coreOf([1, 1], { algorithm: "peak-ewma" })
+  const known = (now: number): void => {
+    core.begin(0)
+    core.settle(0, "Success", 50, now)
+  }
+  known(0)
+  assert.strictEqual(tally(core, 15, () => core.admit(0))[1], 1)
+  core.settle(1, "Success", 5, 5)
+  // Faster, it may have more now; much later nobody knows any more.
+  assert.isAbove(tally(core, 15, () => core.admit(5))[1]!, 5)
+  while (core.targets[1]!.inFlight > 0) core.release(1)
+  known(60_000)
+  assert.strictEqual(tally(core, 5, () => core.admit(60_000))[1], 1)
+})
+
 it("EWMA: one slow answer counts at once, quick ones make up for it slowly", () => {
   const core = coreOf([1, 1], { algorithm: "peak-ewma" })
   core.begin(0)
