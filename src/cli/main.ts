@@ -27,7 +27,8 @@ const loaders = {
   eval: () => import("./eval.ts").then(({ evaluate }) => evaluate),
   classify: () => import("./classify.ts").then(({ classify }) => classify),
   explain: () => import("./explain.ts").then(({ explain }) => explain),
-  simulate: () => import("./simulate.ts").then(({ simulate }) => simulate)
+  simulate: () => import("./simulate.ts").then(({ simulate }) => simulate),
+  replay: () => import("./replay.ts").then(({ replay }) => replay)
 }
 
 const version = Effect.flatMap(
