@@ -2,7 +2,7 @@
  * Redis that need not be there: where it is not, what is asked of it fails at once, and it is tried again in the
  * background. So a process starts and works without it, and has it when it comes.
  */
-import { type Duration, Effect, Exit, Fiber, Layer, Queue, Schedule, Scope } from "effect"
+import { Context, type Duration, Effect, Exit, Fiber, Layer, Queue, Schedule, Scope } from "effect"
 import { Redis } from "effect/persistence"
 
 /**
@@ -36,7 +36,7 @@ export const layer = <I, E, R>(
         const context = yield* Layer.buildWithScope(Layer.fresh(redis), own).pipe(
           Effect.onError((cause) => Scope.close(own, Exit.failCause(cause)))
         )
-        connected = context.mapUnsafe.get(Redis.Redis.key)
+        connected = Context.get(context, Redis.Redis)
       })
       const first = yield* Effect.forkScoped(connect, { startImmediately: true })
       const rest = Effect.retry(connect, Schedule.spaced("1 second")).pipe(Effect.delay("1 second"))

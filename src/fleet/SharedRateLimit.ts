@@ -192,7 +192,8 @@ interface Share {
 
 /**
  * Makes a core that allows the whole limit allow a share of it. The share changes under way, and who waits first asks
- * again each interval, since it may have grown meanwhile.
+ * again each interval, since it may have grown meanwhile. `RateLimit.make` made the core for itself, so it is changed in
+ * place, before anybody uses it.
  */
 const narrow = (
   core: RateLimitCore,
