@@ -98,6 +98,7 @@ const classes = 5
 const prior = [0.95, 0.04, 0.006, 0.003, 0.001]
 const priorFailures = 0.005
 const priorCalls = 200
+const newcomerCalls = 1_000
 /** How calls in trouble spread over the classes. */
 const trouble = [0, 0.25, 0.25, 0.25, 0.25]
 /** Nothing is held rarer than this, so that one call alone proves nothing. */
@@ -165,8 +166,9 @@ export class CallTrend {
       }
     }
     this.failures.add(failed ? this.#failure : this.#noFailure)
-    // While in trouble, what is usual is learnt more slowly: it must not become usual at once.
-    const rate = (this.#margin(1) >= 0 ? 0.1 : 1) / Math.min(usualCalls, priorCalls + this.#calls++)
+    // While in trouble, what is usual is learnt more slowly: it must not become usual at once. A newcomer learns all the same.
+    const slow = this.#calls >= newcomerCalls && this.#margin(1) >= 0
+    const rate = (slow ? 0.1 : 1) / Math.min(usualCalls, priorCalls + this.#calls++)
     this.#usualFailures += ((failed ? 1 : 0) - this.#usualFailures) * rate
     this.#failureShare += ((failed ? 1 : 0) - this.#failureShare) / 32
     // How long a failure took says nothing about how long answers take.
