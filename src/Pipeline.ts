@@ -7,11 +7,11 @@
  * a `ProviderError`; defects stay defects; an interruption is neutral everywhere.
  */
 import { type Context, Duration, Effect, Layer } from "effect"
-import { HttpClient, HttpClientError, type HttpClientRequest, HttpClientResponse } from "effect/http"
+import { HttpClient, HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
 import type * as Bulkhead from "./Bulkhead.ts"
 import { Chaos } from "./Chaos.ts"
 import type * as CircuitBreaker from "./CircuitBreaker.ts"
-import type * as Deadline from "./Deadline.ts"
+import * as Deadline from "./Deadline.ts"
 import { LatencyWindow } from "./internal/latencyHistogram.ts"
 import { type Call, type Operation, protect, type Work } from "./internal/pipelineAttempt.ts"
 import { explainFacts, type Explanation, renderExplanation } from "./internal/pipelineExplain.ts"
@@ -48,7 +48,7 @@ export interface CallOptions {
   readonly cost?: number | undefined
   /** For this call; the pipeline's own and the caller's hold too. Adds `DeadlineExceeded`. */
   readonly deadline?: Duration.Input | undefined
-  /** Is kept in the errors. */
+  /** Is kept in the errors. Defaults to `Correlation.current`. */
   readonly correlationId?: string | undefined
 }
 
@@ -261,7 +261,7 @@ export const httpClient = <E>(pipeline: Pipeline<E>, options?: HttpClientOptions
 <E1, R>(
   client: HttpClient.HttpClient.With<E1, R>
 ): HttpClient.HttpClient.With<E1 | E | ProviderError | Deadline.DeadlineExceeded, R> =>
-  HttpClient.transform(client, (effect, request) => exchange(pipeline, options, request, effect))
+  through(client, (effect, request) => exchange(pipeline, options, request, effect))
 
 /**
  * Puts the pipeline under everything that speaks by the `HttpClient` service: a `LanguageModel`, an `EmbeddingModel`, a
@@ -275,9 +275,30 @@ export const layerHttpClient = <E>(
   Layer.effect(
     HttpClient.HttpClient,
     Effect.map(HttpClient.HttpClient, (client) =>
-      HttpClient.transform(client, (effect, request) =>
+      through(client, (effect, request) =>
         Effect.catch(exchange(pipeline, options, request, effect), (error) =>
           asAnswered(error, request))))
+  )
+
+/** Each attempt says how much time is left for it. */
+const through = <E, R, E1, R1>(
+  client: HttpClient.HttpClient.With<E, R>,
+  f: (
+    effect: Effect.Effect<HttpClientResponse.HttpClientResponse, E, R>,
+    request: HttpClientRequest.HttpClientRequest
+  ) => Effect.Effect<HttpClientResponse.HttpClientResponse, E1, R1>
+): HttpClient.HttpClient.With<E | E1, R | R1> =>
+  HttpClient.makeWith(
+    Effect.flatMap((request: HttpClientRequest.HttpClientRequest) =>
+      f(
+        Effect.flatMap(
+          Deadline.outgoing,
+          (headers) => client.postprocess(Effect.succeed(HttpClientRequest.setHeaders(request, headers)))
+        ),
+        request
+      )
+    ),
+    client.preprocess
   )
 
 const exchange = <E, E1, R>(

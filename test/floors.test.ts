@@ -11,7 +11,7 @@ const floors: ReadonlyArray<readonly [RegExp, number]> = [
   [/^(ProviderError|Classifier|Served|Event|InvalidOptions)\.ts$/, 1],
   [/^internal\/pipeline\w*\.ts$/, 3],
   [/^internal\/\w+\.ts$/, 2],
-  [/^(Backoff|Retry|RetryBudget|Deadline|Timeout|CircuitBreaker|FailurePredictor)\.ts$/, 2],
+  [/^(Backoff|Retry|RetryBudget|Deadline|Correlation|Timeout|CircuitBreaker|FailurePredictor)\.ts$/, 2],
   [/^(Bulkhead|AdaptiveLimit|RateLimit|Hedge|LoadBalancer|ResponseCache|Fallback|ServiceLevel|Chaos)\.ts$/, 2],
   [/^(Pipeline|FaultTolerance|Telemetry|Health|Alerts|Settings|presets)\.ts$/, 3],
   [/^index\.ts$/, 3],

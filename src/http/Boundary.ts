@@ -5,6 +5,7 @@
 import { Cause, Clock, Effect } from "effect"
 import {
   FindMyWay,
+  HttpBody,
   HttpEffect,
   type HttpMethod,
   HttpRouter,
@@ -14,6 +15,8 @@ import {
   ProblemDetails
 } from "effect/http"
 import { HttpApi, type HttpApiGroup } from "effect/http-api"
+import * as Correlation from "../Correlation.ts"
+import * as Deadline from "../Deadline.ts"
 import { scrub } from "../internal/scrub.ts"
 
 const methods = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const
@@ -32,7 +35,8 @@ const details: { readonly [status: number]: string } = {
   413: "The body is larger than this server takes.",
   415: "Send the body as application/json.",
   500: "Something went wrong here. The request id finds it in the log.",
-  503: "The server is shutting down."
+  503: "The server is shutting down.",
+  504: "The time that the request gave us has passed; see its x-deadline-ms or grpc-timeout header."
 }
 
 /** A global middleware: provide it to the served routes. */
@@ -50,7 +54,10 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
       yield* Effect.annotateCurrentSpan("request.id", id)
       const handled = crossOrigin(request)
         ? Effect.succeed(HttpServerResponse.empty({ status: 403 }))
-        : Effect.catch(httpEffect, (error) => {
+        : Effect.catch(Deadline.incoming(request.headers)(httpEffect), (error) => {
+          if (error instanceof Deadline.DeadlineExceeded) {
+            return Effect.succeed(HttpServerResponse.empty({ status: 504 }))
+          }
           const methods = HttpServerError.isHttpServerError(error) && error.reason._tag === "RouteNotFound"
             ? allowed(request.url)
             : []
@@ -76,8 +83,7 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
             ? Effect.logError(scrub(Cause.pretty(cause)))
             : Effect.void
         ),
-        Effect.annotateLogs("request.id", id),
-        Effect.annotateSpans("request.id", id)
+        Correlation.within(id)
       )
     }), { global: true })
 }
@@ -104,6 +110,8 @@ const dress = (response: HttpServerResponse.HttpServerResponse, id: string): Htt
       ...(details[response.status] === undefined ? {} : { detail: details[response.status] }),
       requestId: id
     })
+    : type === ProblemDetails.contentType
+    ? withId(response, id)
     : response
   return HttpServerResponse.setHeaders(body, {
     ...(bare ? kept : {}),
@@ -112,6 +120,18 @@ const dress = (response: HttpServerResponse.HttpServerResponse, id: string): Htt
     "cache-control": kept["cache-control"] ?? "no-store"
   })
 }
+
+/** A problem that an endpoint tells has the id too. */
+const withId = (response: HttpServerResponse.HttpServerResponse, id: string): HttpServerResponse.HttpServerResponse =>
+  response.body._tag === "Uint8Array"
+    ? HttpServerResponse.setBody(
+      response,
+      HttpBody.text(
+        new TextDecoder().decode(response.body.body).replace(/}$/, `,"requestId":${JSON.stringify(id)}}`),
+        ProblemDetails.contentType
+      )
+    )
+    : response
 
 const titles: { readonly [status: number]: string } = {
   400: "Bad Request",
@@ -123,7 +143,8 @@ const titles: { readonly [status: number]: string } = {
   415: "Unsupported Media Type",
   499: "Client Closed Request",
   500: "Internal Server Error",
-  503: "Service Unavailable"
+  503: "Service Unavailable",
+  504: "Gateway Timeout"
 }
 
 const allowTable = <Id extends string, Groups extends HttpApiGroup.Constraint>(

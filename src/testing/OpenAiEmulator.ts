@@ -69,6 +69,9 @@ export interface Exchange {
   readonly status: number
   /** How often the client's own retries had repeated it. */
   readonly clientRetry: number
+  /** What the caller said of itself: its trace, and its own id of the request. */
+  readonly traceparent: string | undefined
+  readonly clientRequestId: string | undefined
 }
 
 export interface Emulator {
@@ -366,7 +369,9 @@ export const make: (options?: Options) => Effect.Effect<Emulator, ListenFailed, 
           method,
           path: url.pathname,
           status,
-          clientRetry: Number(request.headers["x-stainless-retry-count"] ?? 0)
+          clientRetry: Number(request.headers["x-stainless-retry-count"] ?? 0),
+          traceparent: headerOf(request, "traceparent"),
+          clientRequestId: headerOf(request, "x-client-request-id")
         })
         if (exchanges.length > 20_000) exchanges = exchanges.slice(-10_000)
       }
@@ -566,6 +571,11 @@ const distort = (reply: Reply, fault: Fault.Fault | undefined): Reply => {
 const edit = (reply: Reply, change: (body: object) => object): Reply => {
   const parsed = Result.getOrElse(parseJson(reply.body), () => undefined)
   return typeof parsed === "object" && parsed !== null ? { ...reply, body: JSON.stringify(change(parsed)) } : reply
+}
+
+const headerOf = (request: IncomingMessage, name: string): string | undefined => {
+  const value = request.headers[name]
+  return Array.isArray(value) ? value[0] : value
 }
 
 export class OpenAiEmulator extends Context.Service<OpenAiEmulator, Emulator>()("holdfast/testing/OpenAiEmulator") {

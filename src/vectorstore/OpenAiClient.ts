@@ -9,6 +9,7 @@
  */
 import { Context, type Duration, Effect, Layer, Option, Redacted, Result, Schema, Stream } from "effect"
 import { Classifier } from "../Classifier.ts"
+import * as Correlation from "../Correlation.ts"
 import { checked, checks } from "../internal/options.ts"
 import type { InvalidOptions } from "../InvalidOptions.ts"
 import {
@@ -170,6 +171,7 @@ export interface Attachment {
 interface RequestOptions {
   readonly signal: AbortSignal
   readonly maxRetries: 0
+  readonly headers: Readonly<Record<string, string>>
 }
 
 interface Pending {
@@ -414,18 +416,19 @@ export const make: (options: Options) => Effect.Effect<Api, ProviderError | Inva
       idempotent: boolean,
       send: (client: Client, options: RequestOptions) => Pending
     ): Effect.Effect<Answer, ProviderError> =>
-      Effect.tryPromise({
-        try: (signal) =>
-          send(client, { signal, maxRetries: 0 }).asResponse().then((response) =>
-            response.text().then((text) => ({ status: response.status, headers: response.headers, text }))
-          ),
-        catch: (cause) => classifier.toError(cause, { provider: name, operation, idempotent })
-      }).pipe(
-        Effect.timeoutOrElse({
-          duration: settings.requestTimeout,
-          orElse: () => Effect.fail(timedOut(operation, settings.requestTimeout, "RequestTimeout"))
-        })
-      )
+      Effect.flatMap(Correlation.outgoing("x-client-request-id"), (headers) =>
+        Effect.tryPromise({
+          try: (signal) =>
+            send(client, { signal, maxRetries: 0, headers }).asResponse().then((response) =>
+              response.text().then((text) => ({ status: response.status, headers: response.headers, text }))
+            ),
+          catch: (cause) => classifier.toError(cause, { provider: name, operation, idempotent })
+        })).pipe(
+          Effect.timeoutOrElse({
+            duration: settings.requestTimeout,
+            orElse: () => Effect.fail(timedOut(operation, settings.requestTimeout, "RequestTimeout"))
+          })
+        )
 
     const answered = <S extends Schema.ConstraintDecoder<unknown>>(schema: S) => {
       const decode = Schema.decodeUnknownEffect(Schema.fromJsonString(schema))

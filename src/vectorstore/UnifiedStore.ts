@@ -316,7 +316,7 @@ const build = Effect.fnUntraced(function*(options: Options) {
     }
   })
 
-  const search = Effect.fn(`${name}.search`)(function*(
+  const search = Effect.fnUntraced(function*(
     request: SearchRequest,
     how: SearchOptions = {}
   ): Effect.fn.Return<Found, SearchError> {
