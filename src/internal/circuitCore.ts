@@ -22,6 +22,7 @@ import {
   UNCOUNTED,
   wait
 } from "./circuitState.ts"
+import { roughness } from "./liveClock.ts"
 import { SlidingWindow } from "./slidingWindow.ts"
 
 export { LATE, REFUSED, UNCOUNTED } from "./circuitState.ts"
@@ -147,10 +148,20 @@ export class CircuitCore {
     const { rules } = this.settings
     if (token === this.era && outcome === "Success" && latencyMillis < rules.slowCallMillis && openForMillis === 0) {
       this.consecutive = 0
-      this.count(now, 0, 0)
+      this.count(bucketOf(this.settings, now), 0, 0)
     } else {
       this.settleSlowly(token, outcome, latencyMillis, now, openForMillis, weight)
     }
+  }
+
+  /** Settles a success whose token is the era and whose latency nobody asks for. A rough time will do. */
+  succeeded(roughly: number): void {
+    const { settings, used } = this
+    const bucket = bucketOf(settings, roughly)
+    // A true look at the clock may have begun the current bucket since.
+    const behind = bucket < used && (used - bucket) * settings.bucketMillis <= roughness
+    this.consecutive = 0
+    this.count(behind ? used : bucket, 0, 0)
   }
 
   /** The call was interrupted: its slot is free again and nothing is counted. */
@@ -218,8 +229,7 @@ export class CircuitCore {
     return bucketOf(this.settings, now)
   }
 
-  private count(now: number, failure: number, slow: number): void {
-    const bucket = bucketOf(this.settings, now)
+  private count(bucket: number, failure: number, slow: number): void {
     this.used = bucket
     this.window.record(this.settings.ofCalls ? this.window.next : bucket, failure, slow)
   }
@@ -265,7 +275,7 @@ export class CircuitCore {
       if (outcome !== "Ignored") {
         const failed = outcome === "Failure"
         this.consecutive = failed ? this.consecutive + weight : 0
-        this.count(now, failed ? weight : 0, slow ? 1 : 0)
+        this.count(bucketOf(this.settings, now), failed ? weight : 0, slow ? 1 : 0)
         // Only a failure or a slow call may trip: no surprise when old successes leave the window.
         if ((failed || slow) && isWarm(state, now, rules)) {
           trip = tripReason(this.window, this.consecutive, rules)

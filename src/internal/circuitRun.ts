@@ -3,6 +3,7 @@ import { Cause, Clock, type Context, Duration, Effect, Exit, type Fiber } from "
 import { type BreakerVerdict, ProviderError } from "../ProviderError.ts"
 import { type CircuitCore, type CircuitSettings, REFUSED } from "./circuitCore.ts"
 import type { CircuitOpen } from "./circuitOpen.ts"
+import { liveClock, roughMillis } from "./liveClock.ts"
 
 /** What an exit says of the provider. */
 export interface Judgement {
@@ -149,8 +150,13 @@ class Guarded<A, E, R> {
     startedAt: number | undefined
   ): Effect.Effect<A, E, R> {
     const { judge } = this
+    const roughly = startedAt === undefined && judge === undefined && clock === liveClock
     return Effect.matchCauseEffect(this.self, {
       onSuccess: (value) => {
+        if (roughly && core.era === token) {
+          core.succeeded(roughMillis())
+          return Exit.succeed(value)
+        }
         const now = clock.currentTimeMillisUnsafe()
         const latency = startedAt === undefined ? 0 : now - startedAt
         if (judge === undefined) core.settle(token, "Success", latency, now)

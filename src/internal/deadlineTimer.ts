@@ -1,9 +1,8 @@
 /** One timer on a fiber's clock, with which timeouts, deadlines and hedges wake themselves. */
-import { Clock, Context, Duration, Effect, type Fiber } from "effect"
+import { Clock, Duration, Effect, type Fiber } from "effect"
+import { liveClock } from "./liveClock.ts"
 
 export type Timer = Entry | ReturnType<typeof setTimeout> | Fiber.Fiber<void>
-
-const liveClock = Context.get(Context.empty(), Clock.Clock)
 
 /** What a native timer can count; beyond it fires at once. */
 const maxNativeMillis = 2 ** 31 - 1

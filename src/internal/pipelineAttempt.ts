@@ -9,6 +9,7 @@ import { Cause, Clock, Context, Duration, Effect, Effectable, Exit, Fiber, Trace
 import type * as Bulkhead from "../Bulkhead.ts"
 import type * as CircuitBreaker from "../CircuitBreaker.ts"
 import type { FailureContext } from "../Classifier.ts"
+import * as Correlation from "../Correlation.ts"
 import * as Deadline from "../Deadline.ts"
 import * as Hedge from "../Hedge.ts"
 import { ProviderError, TimeoutError } from "../ProviderError.ts"
@@ -19,7 +20,8 @@ import { type CircuitCore, REFUSED } from "./circuitCore.ts"
 import { runningFiber } from "./deadlineRun.ts"
 import { arm, disarm, type Timer } from "./deadlineTimer.ts"
 import type { LatencyWindow } from "./latencyHistogram.ts"
-import { type AttemptTimers, liveClock, type Timed } from "./pipelineTimers.ts"
+import { liveClock, roughMillis } from "./liveClock.ts"
+import type { AttemptTimers, Timed } from "./pipelineTimers.ts"
 import type { QuantileLimit } from "./quantileLimit.ts"
 import { attempt as attemptNumber, type RetryCall, type RetryCore, RetryRun } from "./retryRun.ts"
 import { stackless } from "./stackless.ts"
@@ -295,7 +297,6 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
     if (circuit !== undefined) {
       this.token = circuit.admit(now)
       if (this.token === REFUSED) return this.refuse(circuit.refused(now), now)
-      if (circuit.era < 0 && is(circuit, "HalfOpen")) this.note("breaker.half_open")
     }
     this.at = now
     this.phase = "Admitted"
@@ -366,7 +367,8 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
   }
 
   private beginSpan(): void {
-    const { fiber, plan: { call } } = this
+    const { circuit, fiber, plan: { call } } = this
+    if (circuit !== undefined && is(circuit, "HalfOpen")) this.note("breaker.half_open")
     this.span = begin(fiber, `${call.provider}.${call.operation} attempt`, "client", {
       ...attributesOf(call),
       "ft.attempt": fiber.getRef(attemptNumber),
@@ -388,7 +390,7 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
   }
 
   protected leave(exit: AnyExit): undefined {
-    if (this.phase !== "Settled") this.judge(exit, this.now())
+    if (this.phase !== "Settled") this.settle(exit)
     this.giveBack()
   }
 
@@ -407,6 +409,21 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
   }
 
   // -- what the outcome means ----------------------------------------------------------------------------------------
+
+  /** What is settled most often, a success that nobody measures, needs no true look at the clock: 50 ns less. */
+  protected settle(exit: AnyExit): void {
+    const { circuit, plan } = this
+    if (exit._tag === "Failure" || plan.clocked || this.span !== undefined || this.clock !== liveClock) {
+      this.judge(exit, this.now())
+    } else if (circuit === undefined) {
+      this.phase = "Settled"
+    } else if (circuit.era === this.token) {
+      this.phase = "Settled"
+      circuit.succeeded(roughMillis())
+    } else {
+      this.judge(exit, this.now())
+    }
+  }
 
   /** The one settlement. */
   protected judge(exit: AnyExit, now: number): void {
@@ -429,12 +446,17 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
       this.failure = exit as Failed
       this.providerFailed(error, now)
     } else {
-      this.providerFailed(this.plan.stages.toError(error, { ...this.plan.call, now }), now)
+      const { call, stages } = this.plan
+      this.providerFailed(stages.toError(error, { ...call, correlationId: this.correlationId, now }), now)
     }
   }
 
   private latency(now: number): number {
     return this.at === 0 ? 0 : now - this.at
+  }
+
+  protected get correlationId(): string | undefined {
+    return this.plan.call.correlationId ?? this.fiber.getRef(Correlation.current)
   }
 
   private succeeded(now: number): void {
@@ -526,7 +548,7 @@ abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bul
   }
 
   protected timedOut(millis: number): ProviderError {
-    const { correlationId, operation, provider } = this.plan.call
+    const { correlationId, plan: { call: { operation, provider } } } = this
     return stackless(() =>
       new ProviderError({
         provider,
@@ -667,7 +689,7 @@ class Apart extends Attempt implements Timed {
 
   /** The work has ended: what it held is free, and the caller gets the outcome. */
   private end(exit: AnyExit): void {
-    this.judge(exit, this.now())
+    this.settle(exit)
     this.giveBack()
     const { resume } = this
     const answer = this.answer(exit)

@@ -6,8 +6,6 @@
  * clearing costs 15 ns, where a native timer costs 250 to 500 in a pending call, and a queue that reads the clock 250.
  * The price is that a timeout comes up to two ticks late, 3 % of its limit or 2 ms.
  */
-import { Clock, Context } from "effect"
-
 export interface Timed {
   /** The tick it is due at; 0 while it is in no list. */
   dueTick: number
@@ -15,9 +13,6 @@ export interface Timed {
   previous: Timed | undefined
   readonly expire: (limitMillis: number) => void
 }
-
-/** The clock whose time native timers keep. */
-export const liveClock = Context.get(Context.empty(), Clock.Clock)
 
 export class AttemptTimers {
   private readonly millis: number
