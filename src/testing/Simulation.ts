@@ -46,8 +46,10 @@ export const Workload = Schema.Struct({
   /** Requests a second, over all clients. */
   rate: Positive,
   clients: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000_000 })),
-  /** The rate's multiple from `at` (seconds) on. */
-  surges: Schema.optionalKey(Schema.Array(Schema.Struct({ at: Seconds, factor: Schema.Finite }))),
+  /** The rate's multiple from `at` (seconds) on, and who brings it. */
+  surges: Schema.optionalKey(
+    Schema.Array(Schema.Struct({ at: Seconds, factor: Schema.Finite, noisyShare: Schema.optionalKey(Schema.Finite) }))
+  ),
   /** The share of requests that come from one tenant. */
   noisyShare: Schema.optionalKey(Schema.Finite),
   /** Distinct requests, by popularity (Zipf, exponent 1). Defaults to all are distinct. */
@@ -208,11 +210,11 @@ function* arrivalsOf(scenario: Scenario, seed: number): Generator<{ readonly at:
   const harmonic = keys === undefined ? 0 : Math.log(keys) + 0.577_215_664_9
   let at = 0
   for (let n = 0;; n++) {
-    const factor = surges.findLast((surge) => surge.at * 1_000 <= at)?.factor ?? 1
-    at += (-Math.log(1 - draw(seed, 1, n)) / (rate * factor)) * 1_000
+    const surge = surges.findLast((surge) => surge.at * 1_000 <= at)
+    at += (-Math.log(1 - draw(seed, 1, n)) / (rate * (surge?.factor ?? 1))) * 1_000
     // The inverse of the harmonic numbers, near enough to Zipf's law.
     const key = keys === undefined ? n : Math.min(keys - 1, Math.floor(Math.exp(draw(seed, 3, n) * harmonic)) - 1)
-    const isNoisy = draw(seed, 4, n) < noisyShare
+    const isNoisy = draw(seed, 4, n) < (surge?.noisyShare ?? noisyShare)
     const client = Math.floor(draw(seed, 2, n) * clients)
     yield { at, request: { n, client, key: `k${key}`, tenant: isNoisy ? noisy : `t${client % 16}` } }
   }

@@ -51,6 +51,7 @@ const percent = (share: number): string => `${(100 * share).toFixed(1)} %`
 const columns: ReadonlyArray<readonly [title: string, cell: (summary: Summary) => string]> = [
   ["way of calling", ({ strategy }) => strategy],
   ["answered in time", ({ goodput }) => percent(goodput)],
+  ["others in time", ({ quietGoodput }) => percent(quietGoodput)],
   ["p50 ms", ({ p50 }) => p50.toFixed(0)],
   ["p99 ms", ({ p99 }) => p99.toFixed(0)],
   ["attempts each", ({ amplification }) => amplification.toFixed(2)],

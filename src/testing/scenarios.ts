@@ -103,7 +103,12 @@ export const scenarios: ReadonlyArray<Scenario> = [
     ...base,
     name: "noisy-neighbour",
     title: "One tenant asks for more than there is; the others should not notice",
-    workload: { rate: 40, clients: 1_000, noisyShare: 0.25, surges: [{ at: 20, factor: 4 }, { at: 60, factor: 1 }] },
+    workload: {
+      rate: 50,
+      clients: 1_000,
+      noisyShare: 0.1,
+      surges: [{ at: 20, factor: 4, noisyShare: 0.775 }, { at: 60, factor: 1 }]
+    },
     timeline: [],
     faultEnds: 60
   },
@@ -178,18 +183,27 @@ export const holdfast = (pipeline: FaultTolerance.PipelineOptions = defaultPipel
   make: (call, scenario) =>
     Effect.gen(function*() {
       const cached = scenario.workload.keys !== undefined
+      // Tenants take turns in our queue; for that it must form there and not at the provider.
+      const fair = scenario.workload.noisyShare === undefined
+        ? {}
+        : { bulkhead: { limit: asked(scenario)[0]!.workers + 1, queue: 40, maxWait: scenario.patience * 800 } }
       const service = yield* Effect.orDie(FaultTolerance.make(Remote, {
         service: "simulated",
         providers: asked(scenario).map(({ name }) => ({
           name,
           service: Remote.of({ ask: (request) => call(name, request) })
         })),
-        pipeline: { timeout: scenario.patience * 1_000, ...pipeline },
+        pipeline: { timeout: scenario.patience * 1_000, ...pipeline, ...fair },
         cache: { fresh: "30 seconds", stale: "1 hour", capacity: 10_000 }
       }))
       return (request) =>
         service.execute(
-          { operation: "call", idempotent: true, ...(cached ? { cacheKey: request.key } : {}) },
+          {
+            operation: "call",
+            idempotent: true,
+            tenant: request.tenant,
+            ...(cached ? { cacheKey: request.key } : {})
+          },
           ({ ask }) => ask(request)
         )
     })
