@@ -201,7 +201,7 @@ export const holdfast = (pipeline: FaultTolerance.PipelineOptions = defaultPipel
           {
             operation: "call",
             idempotent: true,
-            tenant: request.tenant,
+            ...(scenario.workload.noisyShare === undefined ? {} : { tenant: request.tenant }),
             ...(cached ? { cacheKey: request.key } : {})
           },
           ({ ask }) => ask(request)
