@@ -1,8 +1,11 @@
 /** `holdfast replay`: what a breaker and the predictor would have made of recorded incidents. */
 import { Console, Effect } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
+import { fileURLToPath } from "node:url"
 import * as Replay from "../testing/TraceReplay.ts"
 import * as Traces from "../testing/Traces.ts"
+
+const ownTraces = fileURLToPath(new URL("../../test/data/incidents", import.meta.url))
 
 /** One line of the report: `data` by `detector`. */
 interface Line {
@@ -25,13 +28,15 @@ export const replay = Command.make(
   "replay",
   {
     paths: Argument.String("path").pipe(
-      Argument.withDescription("A directory of traces: petshop/, and the series that its windows.json names"),
-      Argument.variadic({ min: 1 })
+      Argument.withDescription(
+        "A directory of traces: petshop/, and the series that its windows.json names. Defaults to those that our tests have"
+      ),
+      Argument.variadic()
     ),
     json: Flag.Boolean("json").pipe(Flag.withDescription("Print the measures as JSON"), Flag.withDefault(false))
   },
   Effect.fnUntraced(function*({ json, paths }) {
-    for (const path of paths) {
+    for (const path of paths.length > 0 ? paths : [ownTraces]) {
       const traces = yield* Traces.read(path)
       const lines = [...episodes(traces), ...series(traces)]
       yield* Console.log(json ? JSON.stringify({ path, lines }) : `\n${path}\n\n${table(lines)}\n`)

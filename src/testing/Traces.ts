@@ -181,10 +181,11 @@ export const read = Effect.fn("Traces.read")(function*(directory: string) {
       }))
     })
   }
-  const sparseFile = "failure-rate/unavail-01.json"
-  const sparse = yield* text(sparseFile)
-  if (sparse !== undefined) {
-    series.push(dense(sparseFile, yield* decode(SparseSeries, sparseFile, sparse)))
+  const sparse = path.join(directory, "failure-rate")
+  const names = (yield* fs.exists(sparse)) ? yield* fs.readDirectory(sparse) : []
+  for (const name of names.filter((name) => name.endsWith(".json"))) {
+    const file = `failure-rate/${name}`
+    series.push(dense(file, yield* decode(SparseSeries, file, (yield* text(file)) ?? "")))
   }
   if (episodes.length + series.length + baseline.size === 0) {
     return yield* new UnreadableTraces({ path: directory, detail: "there are no traces; is the path right?" })

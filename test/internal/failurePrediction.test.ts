@@ -114,7 +114,7 @@ it("a flat stream, constant zeros and a drift within the usual raise nothing", (
     let now = 0
     for (let i = 0; i < 20_000; i++) {
       trend.record(false, latencyOf(i), now += 400)
-      assert.isFalse(trend.alarmed, `${latencyOf} at ${i}`)
+      assert.isFalse(trend.alarmed, `${String(latencyOf)} at ${i}`)
     }
   }
 })

@@ -127,7 +127,9 @@ const throttled = (limiter: Limiter, bears: number, demand: number, seconds: num
       if (served) tokens--
       answers.push([now + 50, !served])
       // The first ten seconds are for finding out.
-      if (now - from >= 10_000) served ? answered++ : refused++
+      if (now - from < 10_000) continue
+      if (served) answered++
+      else refused++
     }
   }
   return { answered: answered / (seconds - 10), refused: refused / (seconds - 10) }
