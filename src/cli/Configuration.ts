@@ -1,5 +1,6 @@
 /** What the commands read from the environment, with each variable named once. */
 import { Config, Duration, Effect, type Redacted, Schema, SchemaGetter } from "effect"
+import type * as Alerts from "../Alerts.ts"
 import * as OpenAiStore from "../vectorstore/OpenAiStore.ts"
 
 const units: { readonly [unit: string]: string } = {
@@ -41,6 +42,8 @@ export interface Configuration {
   readonly recoveryTimeout: Duration.Duration
   /** Whether an operator may inject faults. */
   readonly chaos: boolean
+  /** Who is told of alerts besides the log, and what signs what it is told. */
+  readonly alerts?: Alerts.WebhookOptions | undefined
 }
 
 const optional = <A>(config: Config.Config<A>) => Config.withDefault(config, undefined)
@@ -56,6 +59,11 @@ const openai = OpenAiStore.configuration.pipe(
     ))
 )
 
+const alerts = Effect.gen(function*() {
+  const url = yield* optional(Config.URL("HOLDFAST_ALERT_WEBHOOK"))
+  return url && { url: url.href, secret: yield* optional(Config.Redacted("HOLDFAST_ALERT_SECRET")) }
+})
+
 /** The configuration of the environment. */
 export const read = Effect.gen(function*() {
   return {
@@ -67,6 +75,7 @@ export const read = Effect.gen(function*() {
     adminToken: yield* optional(Config.Redacted("HOLDFAST_ADMIN_TOKEN")),
     timeout: yield* duration("HOLDFAST_TIMEOUT", "3 seconds"),
     recoveryTimeout: yield* duration("HOLDFAST_RECOVERY_TIMEOUT", "5 seconds"),
-    chaos: yield* Config.Boolean("HOLDFAST_CHAOS").pipe(Config.withDefault(false))
+    chaos: yield* Config.Boolean("HOLDFAST_CHAOS").pipe(Config.withDefault(false)),
+    alerts: yield* alerts
   } satisfies Configuration
 })

@@ -1,5 +1,6 @@
 /** The store that the commands run: OpenAI first where it is configured, Postgres second, and every policy around them. */
 import { Context, Duration, Effect, Layer, Option, Ref } from "effect"
+import { FetchHttpClient } from "effect/http"
 import * as Alerts from "../Alerts.ts"
 import * as Chaos from "../Chaos.ts"
 import * as Event from "../Event.ts"
@@ -102,7 +103,10 @@ export const layer = (configuration: Configuration, options: Options = {}) =>
       ],
       services: [{ name: unified.name, providers: ["openai", "neon"], level: level.status }]
     })
+    const webhook = configuration.alerts &&
+      (yield* Effect.provide(Alerts.webhook(configuration.alerts), FetchHttpClient.layer))
     const alerts = Alerts.Alerts.layer({
+      notifiers: webhook === undefined ? [Alerts.log] : [Alerts.log, webhook],
       rules: [...Alerts.defaultRules(unified.name), ...gaugeRules],
       gauges: {
         openCircuits: Effect.map(
