@@ -1978,6 +1978,320 @@ export const families: { readonly [family: string]: ReadonlyArray<Row> } = {
       "AUTHENTICATION NETWORK",
       false
     ]
+  ],
+  "payments, mail, brokers, and texts that quote": [
+    [{ message: "Region is missing" }, "CONFIGURATION", false],
+    [
+      {
+        name: "Error",
+        class: "StripeCardError",
+        type: "StripeCardError",
+        rawType: "card_error",
+        message: "Your card was declined.",
+        code: "card_declined",
+        decline_code: "generic_decline",
+        statusCode: 402
+      },
+      "VALIDATION INVALID_REQUEST CONFIGURATION AUTHORIZATION",
+      false
+    ],
+    [
+      {
+        class: "StripeCardError",
+        type: "StripeCardError",
+        message: "Your card has insufficient funds.",
+        code: "card_declined"
+      },
+      "VALIDATION INVALID_REQUEST AUTHORIZATION",
+      false
+    ],
+    [
+      {
+        type: "StripeSignatureVerificationError",
+        message: "No signatures found matching the expected signature for payload."
+      },
+      "AUTHENTICATION VALIDATION INVALID_REQUEST",
+      false
+    ],
+    [
+      {
+        name: "ErrorResponse",
+        code: 449,
+        message: "Conflicting request to resource has been attempted. Retry to avoid conflicts."
+      },
+      "TEMPORARY_FAILURE",
+      true
+    ],
+    [
+      {
+        name: "GaxiosError",
+        message: "Daily Limit Exceeded. The quota will be reset at midnight Pacific Time (PT).",
+        code: 403,
+        status: 403,
+        errors: [{ domain: "usageLimits", reason: "dailyLimitExceeded" }]
+      },
+      "CONFIGURATION AUTHORIZATION RATE_LIMIT",
+      false
+    ],
+    [
+      {
+        name: "MongoServerError",
+        message: "not authorized on admin to execute command { find: \"x\" }",
+        code: 13,
+        codeName: "Unauthorized"
+      },
+      "AUTHORIZATION",
+      false
+    ],
+    [
+      {
+        name: "CastError",
+        message: "Cast to ObjectId failed for value \"timeout\" (type string) at path \"_id\" for model \"User\"",
+        kind: "ObjectId"
+      },
+      "VALIDATION INVALID_REQUEST",
+      false
+    ],
+    [
+      {
+        message: "10 ABORTED: Too much contention on these documents. Please try again.",
+        code: 10,
+        details: "Too much contention on these documents. Please try again.",
+        metadata: {}
+      },
+      "TEMPORARY_FAILURE",
+      true
+    ],
+    [
+      { message: "12 UNIMPLEMENTED: The server does not implement the method /x.Y/Z" },
+      "INVALID_REQUEST CONFIGURATION",
+      false
+    ],
+    [
+      { name: "TypeError", message: "fetch failed", cause: { message: "bad port" } },
+      "CONFIGURATION INVALID_REQUEST",
+      false
+    ],
+    [
+      { name: "TypeError", message: "fetch failed", cause: { message: "unknown scheme" } },
+      "CONFIGURATION INVALID_REQUEST",
+      false
+    ],
+    [
+      {
+        name: "Error",
+        message: "validation failed",
+        errors: [{ keyword: "required", message: "must have required property 'timeout'" }],
+        ajv: true,
+        validation: true
+      },
+      "VALIDATION",
+      false
+    ],
+    [{ name: "NotBeforeError", message: "jwt not active" }, "AUTHENTICATION", null],
+    [
+      {
+        name: "JWSSignatureVerificationFailed",
+        code: "ERR_JWS_SIGNATURE_VERIFICATION_FAILED",
+        message: "signature verification failed"
+      },
+      "AUTHENTICATION",
+      false
+    ],
+    [
+      {
+        name: "JWKSNoMatchingKey",
+        code: "ERR_JWKS_NO_MATCHING_KEY",
+        message: "no applicable key found in the JSON Web Key Set"
+      },
+      "AUTHENTICATION CONFIGURATION NOT_FOUND",
+      false
+    ],
+    [{ message: "Social network profile 500 is private" }, "UNKNOWN AUTHORIZATION", null],
+    [
+      { message: "Validation failed: subject must not contain 'service unavailable'" },
+      "VALIDATION",
+      false
+    ],
+    [
+      {
+        name: "KafkaJSNumberOfRetriesExceeded",
+        message: "Broker: This server is not the leader for that topic-partition",
+        retriable: false,
+        cause: {
+          name: "KafkaJSProtocolError",
+          message: "This server is not the leader for that topic-partition",
+          type: "NOT_LEADER_FOR_PARTITION",
+          code: 6,
+          retriable: true
+        }
+      },
+      "TEMPORARY_FAILURE SERVICE_UNAVAILABLE",
+      true
+    ],
+    [
+      {
+        name: "Error",
+        message: "Can't send mail - all recipients were rejected: 550 5.1.1 mailbox unavailable",
+        code: "EENVELOPE",
+        responseCode: 550
+      },
+      "VALIDATION INVALID_REQUEST NOT_FOUND",
+      false
+    ],
+    [
+      {
+        name: "Error",
+        message: "552 5.3.4 Message size exceeds fixed limit",
+        code: "EMESSAGE",
+        responseCode: 552
+      },
+      "VALIDATION INVALID_REQUEST",
+      false
+    ],
+    [
+      {
+        name: "HttpError",
+        status: 403,
+        message: "You have triggered an abuse detection mechanism. Please wait a few minutes before you try again.",
+        response: { headers: { "retry-after": "60" } }
+      },
+      "RATE_LIMIT",
+      true
+    ],
+    [
+      {
+        name: "Error",
+        message: "GraphQL Error (Code: 200)",
+        response: {
+          status: 200,
+          errors: [{ message: "Not authorised", extensions: { code: "UNAUTHENTICATED" } }]
+        }
+      },
+      "AUTHENTICATION AUTHORIZATION",
+      false
+    ],
+    [
+      {
+        name: "ApolloError",
+        message: "You do not have permission",
+        graphQLErrors: [{ message: "x", extensions: { code: "FORBIDDEN" } }]
+      },
+      "AUTHORIZATION",
+      false
+    ],
+    [
+      {
+        name: "Error",
+        code: "slack_webapi_platform_error",
+        data: { ok: false, error: "channel_not_found" },
+        message: "An API error occurred: channel_not_found"
+      },
+      "NOT_FOUND INVALID_REQUEST",
+      false
+    ],
+    [
+      {
+        name: "Error",
+        code: "slack_webapi_platform_error",
+        data: { ok: false, error: "invalid_auth" },
+        message: "An API error occurred: invalid_auth"
+      },
+      "AUTHENTICATION",
+      false
+    ],
+    [
+      {
+        message: "Your card's security code is incorrect.",
+        status: 402,
+        error: { type: "card_error", code: "incorrect_cvc" }
+      },
+      "VALIDATION INVALID_REQUEST",
+      false
+    ],
+    [
+      { code: "INSUFFICIENT_FUNDS", message: "insufficient funds for intrinsic transaction cost" },
+      "VALIDATION INVALID_REQUEST CONFIGURATION",
+      false
+    ],
+    [
+      {
+        name: "NoHostAvailableError",
+        "message":
+          "All host(s) tried for query failed. First host tried, 10.0.0.1:9042: OperationTimedOutError. See innerErrors."
+      },
+      "NETWORK TIMEOUT SERVICE_UNAVAILABLE",
+      true
+    ],
+    [
+      { name: "ResponseError", code: 8192, message: "line 1:0 no viable alternative at input 'timeout'" },
+      "INVALID_REQUEST UNKNOWN",
+      false
+    ],
+    [
+      {
+        code: 403,
+        errors: [{
+          reason: "quotaExceeded",
+          message: "Quota exceeded: Your project exceeded quota for free query bytes scanned."
+        }],
+        message: "Quota exceeded: Your project exceeded quota for free query bytes scanned."
+      },
+      "CONFIGURATION AUTHORIZATION RATE_LIMIT",
+      false
+    ],
+    [{ name: "AbortError", type: "aborted", message: "The user aborted a request." }, "UNKNOWN", false],
+    [{ name: "error", code: "0A000", message: "extension \"vector\" is not available" }, "CONFIGURATION", false],
+    [
+      {
+        name: "Error",
+        "message":
+          "Undefined binding(s) detected when compiling SELECT. Undefined column(s): [timeout] query: select * from x"
+      },
+      "INVALID_REQUEST VALIDATION UNKNOWN",
+      false
+    ],
+    [
+      {
+        name: "ClusterAllFailedError",
+        message: "Failed to refresh slots cache.",
+        lastNodeError: { code: "ETIMEDOUT", message: "connect ETIMEDOUT" }
+      },
+      "NETWORK TIMEOUT SERVICE_UNAVAILABLE",
+      true
+    ],
+    [{ name: "FTPError", code: 530, message: "530 Login incorrect." }, "AUTHENTICATION", false],
+    [
+      {
+        code: "EENVELOPE",
+        responseCode: 450,
+        "message":
+          "Can't send mail - all recipients were rejected: 450 4.2.0 <a@b>: Recipient address rejected: Greylisted"
+      },
+      "TEMPORARY_FAILURE SERVICE_UNAVAILABLE",
+      true
+    ],
+    [
+      { message: "Invalid enum value. Expected 'slow down' | 'speed up', received 'x'" },
+      "INVALID_REQUEST VALIDATION",
+      false
+    ],
+    [
+      { message: "Field 'connection refused reason' is required" },
+      "INVALID_REQUEST VALIDATION",
+      false
+    ],
+    [{ message: "Invalid path: /status/503/timeout" }, "INVALID_REQUEST VALIDATION", false],
+    [
+      { data: { ok: false, error: "ratelimited" }, message: "An API error occurred: ratelimited" },
+      "RATE_LIMIT",
+      true
+    ],
+    [
+      { data: { ok: false, error: "missing_scope" }, message: "An API error occurred: missing_scope" },
+      "AUTHORIZATION",
+      false
+    ]
   ]
 }
 

@@ -76,7 +76,7 @@ export const driverRows: ReadonlyArray<Row> = [
     exceeded the quota | exceeded its quota | exceeded your quota | quota exceeded | quota has been exceeded |
     quota exhausted | out of quota | monthly quota | monthly limit | daily quota | daily limit | spend limit |
     spending limit | usage limit | usage limits | plan limit | insufficient credits | insufficient credit |
-    insufficient balance | insufficient funds | out of credits | more credits | payment required |
+    insufficient balance | out of credits | more credits | payment required |
     payment method | upgrade your plan | upgrade to a paid | subscription has expired | trial has expired |
     trial has ended | free tier limit | account is past due | account is not active |
     max daily request limit exceeded | exceeded the limit of concurrently active endpoints`,
@@ -94,6 +94,7 @@ export const driverRows: ReadonlyArray<Row> = [
     max tokens per request | maxcontentlength size | maxbodylength larger than | maximum allowed size`,
     ["requested", /requested \d+ tokens, max \d+/],
     ["exceeds", /exceeds the (?:maximum|max|limit)\b/],
+    ["size", /size (?:of [\w.]+ )?exceed(?:s|ed)\b/],
     ["exceed", /exceed the (?:maximum|max|limit)\b/],
     ["tokens", /tokens .{0,40}exceeds?\b/]
   ],
@@ -114,7 +115,11 @@ export const driverRows: ReadonlyArray<Row> = [
     violates foreign key constraint | violates exclusion constraint | foreign key constraint failed |
     foreign key constraint fails | not null constraint failed | check constraint failed | invalid input syntax |
     invalid byte sequence | value too long for type | out of range for type | invalid input value for enum |
-    data too long for column | cannot be null | null value in column`
+    data too long for column | cannot be null | null value in column`,
+    // What begins so quotes the refused data afterwards, which may say anything.
+    ["validation", /^validation (?:failed|error)\b/],
+    ["must", /^must (?:have|match|contain|equal|be|not)\b/],
+    ["cast", /cast to \w+ failed for value/]
   ],
   [
     duplicate,
@@ -129,13 +134,14 @@ export const driverRows: ReadonlyArray<Row> = [
     api key is invalid | api key expired | api key has expired | invalid x-api-key | invalid authentication |
     authentication failed | authentication required | no api key provided | invalid credentials |
     invalid credential | incorrect username or password | invalid username or password | wrong password |
-    bad credentials | token has expired | token is expired | token expired | jwt expired | jwt malformed |
+    bad credentials | login incorrect | token has expired | token is expired | token expired | jwt expired | jwt malformed |
     invalid jwt | invalid token | invalid signature | invalid access token | invalid bearer token |
     security token included in the request | access denied for user | login failed for user | wrongpass invalid |
     err invalid password | noauth | not authenticated | not logged in | client password must be a string |
     you didn't provide an api key | didn't provide an api key | role does not exist |
     server requested password authentication | without proving its identity | unsupported sasl mechanisms |
-    no pg_hba.conf entry`,
+    no pg_hba.conf entry | signature verification failed | signature verification failure |
+    matching the expected signature`,
     ["role", /role "[^"]*" (?:does not exist|is not permitted to log in)/],
     ["token", /token .{0,40}\b(?:expired|revoked|invalid)\b/],
     ["api", /api[ -]key .{0,40}\b(?:invalid|expired|revoked|rejected|disabled)\b/],
@@ -147,7 +153,7 @@ export const driverRows: ReadonlyArray<Row> = [
     `
     permission denied | permissions denied | insufficient permissions | insufficient permission |
     insufficient privileges | insufficient scope | insufficient authentication scopes | missing scopes |
-    missing scope | lacks the required | lacks permission | not authorized to perform | is not authorized |
+    missing scope | lacks the required | lacks permission | not authorized to perform | is not authorized | not authorized on |
     not have permission | not have permissions | don't have access | do not have access | not have access |
     not allowed to access | access is denied | access denied | must be verified | blocked network | vpc endpoint |
     row-level security | must be owner of | territory not supported | not available in your country |
@@ -198,6 +204,7 @@ export const driverRows: ReadonlyArray<Row> = [
     has not been used in project | unsupported startup parameter | unrecognized sslmode | invalid connection url |
     invalid connection string | unsupported connection url protocol | no username configured |
     reserved startup parameter | failed to parse url | invalid url | invalid uri | only absolute urls |
+    unknown scheme | bad port | scheme must be | unexpected redirect | region is missing |
     only http | redirect count exceeded | maximum redirect reached | too many redirects |
     maximum number of redirects exceeded | cannot find module | cannot find package | read-only transaction |
     read only replica | readonly you can't write | attempt to write a readonly database | unknown database |
@@ -218,13 +225,20 @@ export const driverRows: ReadonlyArray<Row> = [
   [
     invalid(),
     `
-    syntax error | cannot insert multiple commands | bind message supplies | invalid header value |
+    syntax error | no viable alternative at input | undefined binding | cannot insert multiple commands | bind message supplies | invalid header value |
     invalid character in header | invalid http method | invalid request method | unsupported parameter |
     unrecognized request argument | unknown parameter | missing required parameter | missing required field |
     ambiguous column | failed to encode query | wrong number of arguments | unknown command |
     operation against a key holding the wrong kind | cross-slot | crossslot | busygroup |
     commit rolled back an aborted transaction | there is no parameter | no such column | unknown column`,
-    ["column", /column .{1,100} (?:does not|doesn't) exist/]
+    ["column", /column .{1,100} (?:does not|doesn't) exist/],
+    // What begins so quotes what was given.
+    ["invalid", /^invalid (?:enum value|input|value|type|option|parameter|argument)\b/],
+    ["field", /^field ['"`]/],
+    ["property", /^property ['"`]/],
+    ["parameter", /^parameter ['"`]/],
+    ["argument", /^argument ['"`]/],
+    ["option", /^option ['"`]/]
   ],
   [
     invalidResponse,
@@ -309,7 +323,7 @@ export const driverRows: ReadonlyArray<Row> = [
     rate limit | rate limits | rate limited | rate-limit | rate-limited | ratelimit | rate exceeded |
     request limit exceeded | too many requests | too many concurrent requests | tokens per min |
     tokens per minute | requests per min | requests per minute | throttled | throttling | slow down |
-    request was throttled`
+    request was throttled | abuse detection`
   ],
   [
     network("no"),
@@ -373,7 +387,8 @@ export const wordRows: ReadonlyArray<Row> = [
     invalid(),
     `
     bad request | invalid request | invalid argument | invalid input | invalid parameter | invalid value |
-    invalid type | malformed | invalid | must be | is required | unsupported | not supported | not implemented |
+    invalid type | malformed | invalid | must be | is required | unsupported | not supported | not implemented | unimplemented |
+    must have | must match | must contain | must not |
     unexpected field | unprocessable`
   ],
   [
@@ -394,7 +409,9 @@ export const wordRows: ReadonlyArray<Row> = [
   ],
   [
     network("unknown"),
-    "disconnected | disconnect | econn | dns | network | socket"
+    `
+    disconnected | disconnect | econn | dns | network failure | network failed | network problem | network issue |
+    network connection | network changed | network down | network is down | socket`
   ],
   [
     cancelled,

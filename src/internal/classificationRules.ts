@@ -94,9 +94,7 @@ const refineRate = (decision: Decision, evidence: Evidence): Decision => {
     : decision
 }
 
-const onStatus = (evidence: Evidence): Decision | undefined => {
-  const { status } = evidence
-  if (status < 300) return undefined
+const onStatus = (status: number, evidence: Evidence): Decision | undefined => {
   const plain = statuses.get(status) ?? statusClass(status)
   if (plain === undefined) return undefined
   if (status === 429) return refineRate(plain, evidence)
@@ -114,7 +112,7 @@ const saysMore = (status: number, said: Decision, { text }: Evidence): boolean =
       return said.detail === "QuotaExhausted" || said.tag === "ValidationError" || said.tag === "AuthenticationError" ||
         said.tag === "AuthorizationError"
     case 403:
-      return said.detail === "QuotaExhausted" || (said.tag === "RateLimitError" && /rate|too many/.test(text))
+      return said.detail === "QuotaExhausted" || (said.tag === "RateLimitError" && /rate|too many|abuse/.test(text))
     case 404:
       return said.detail === "ModelMissing" || said.detail === "MigrationMissing"
     case 409:
@@ -131,8 +129,8 @@ const statusClass = (status: number): Decision | undefined => {
   return undefined
 }
 
-/** SQLSTATEs that mean several things: the text tells which. */
-const onSqlState = (decision: Decision, evidence: Evidence): Decision => {
+/** Codes that mean several things: the text tells which. */
+const refineCode = (decision: Decision, evidence: Evidence): Decision => {
   const { rule = "" } = decision
   const { text } = evidence
   switch (rule) {
@@ -140,7 +138,8 @@ const onSqlState = (decision: Decision, evidence: Evidence): Decision => {
     case "sqlstate:22000":
       return text.includes("dimension") ? { ...meanings.validation("DimensionMismatch"), rule } : decision
     case "sqlstate:0A000":
-      return text.includes("cached plan") ? { ...meanings.temporary, detail: "StatementGone", rule } : decision
+      if (text.includes("cached plan")) return { ...meanings.temporary, detail: "StatementGone", rule }
+      return text.startsWith("extension ") ? { ...meanings.missing, rule } : decision
     case "sqlstate:54000":
       return text.includes("index") ? { ...meanings.configuration(), rule } : decision
     // PgBouncer says everything so; PostgreSQL itself means a client's mistake.
@@ -151,6 +150,10 @@ const onSqlState = (decision: Decision, evidence: Evidence): Decision => {
       const said = saidBy(evidence)
       return said === undefined || (said.tag === "TemporaryFailureError" && said.detail === undefined) ? decision : said
     }
+    // SMTP refuses for good by 5xx, for now by 4xx.
+    case "code:EENVELOPE":
+    case "code:EMESSAGE":
+      return /\b4\d\d[ -](?:4\.|try|grey)/.test(text) ? { ...meanings.temporary, rule } : decision
     case "sqlstate:28000":
       return /not allowed|not permitted/.test(text) ? { ...meanings.authorization, rule } : decision
   }
@@ -213,10 +216,14 @@ const specific: ReadonlyArray<Rule> = [
       return { ...meanings.timeout("unknown"), rule: decision.rule }
     }
     if (evidence.operation === "connect" && decision.tag === "TimeoutError") return { ...decision, delivered: "no" }
-    return onSqlState(decision, evidence)
+    return refineCode(decision, evidence)
   }),
   ruleOf("name", ["name", "className"], ({ name }) => isPlain(name) ? undefined : nameDecision(name)),
-  ruleOf("http-status", ["status", "text"], onStatus),
+  ruleOf(
+    "http-status",
+    ["status", "text"],
+    (evidence) => evidence.status < 300 ? undefined : onStatus(evidence.status, evidence)
+  ),
   ruleOf("grpc-status", ["number", "details", "text"], (evidence) => {
     const { details, name, number } = evidence
     if (number === undefined || (details === "" && name !== "ConnectError" && evidence.className !== "ConnectError")) {
@@ -226,18 +233,22 @@ const specific: ReadonlyArray<Rule> = [
     return decision?.tag === "RateLimitError" ? refineRate(decision, evidence) : decision
   }),
   ruleOf("generic-code", ["code", "codes", "text"], (evidence) => {
-    if (evidence.code === "" && evidence.codes.length === 0) return undefined
+    // Of node-fetch's own abort the type is "aborted", as is gRPC's name for a conflict.
+    if (evidence.name === "AbortError" || (evidence.code === "" && evidence.codes.length === 0)) return undefined
     const decision = firstOf(evidence, weakCodeDecision)
     if (decision === undefined) return undefined
     if (decision.tag === "RateLimitError") return refineRate(decision, evidence)
-    if (isFinal(decision)) return decision
     const said = saidBy(evidence)
+    // "Unauthorized" is said of both.
+    if (decision.tag === "AuthenticationError" && said?.tag === "AuthorizationError") return said
+    if (isFinal(decision)) return decision
     return said !== undefined && isFinal(said) ? said : decision
   }),
   ruleOf(
     "status-code",
-    ["number"],
-    ({ number }) => number === undefined || number < 400 ? undefined : statuses.get(number) ?? statusClass(number)
+    ["number", "text"],
+    (evidence) =>
+      evidence.number === undefined || evidence.number < 400 ? undefined : onStatus(evidence.number, evidence)
   ),
   ruleOf(
     "generic-name",

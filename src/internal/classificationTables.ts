@@ -230,7 +230,7 @@ export const clientCodes = table("code", [
     P2023 P2033 ER_DUP_ENTRY ER_DUP_KEY ER_DATA_TOO_LONG ER_NO_REFERENCED_ROW ER_NO_REFERENCED_ROW_2 ER_ROW_IS_REFERENCED
     ER_ROW_IS_REFERENCED_2 ER_BAD_NULL_ERROR ER_NO_DEFAULT_FOR_FIELD ER_TRUNCATED_WRONG_VALUE
     ER_TRUNCATED_WRONG_VALUE_FOR_FIELD ER_WARN_DATA_OUT_OF_RANGE ER_CHECK_CONSTRAINT_VIOLATED SQLITE_CONSTRAINT
-    SQLITE_MISMATCH SQLITE_TOOBIG DuplicateKey DocumentValidationFailure`
+    SQLITE_MISMATCH SQLITE_TOOBIG DuplicateKey DocumentValidationFailure EENVELOPE EMESSAGE`
   ],
   [tooLarge, "ER_NET_PACKET_TOO_LARGE FST_ERR_CTP_BODY_TOO_LARGE LIMIT_FILE_SIZE"],
   [
@@ -312,7 +312,7 @@ export const apiCodes = table("api-code", [
     quota,
     `insufficientquota creditbalanceexhausted organizationspendlimitexceeded projectspendlimitexceeded
     organizationusagelimitexceeded billinghardlimitreached billingnotactive billingdisabled billing quotaexceeded
-    quotaexhausted dailylimitexceeded servicequotaexceeded insufficientcredits insufficientcredit insufficientfunds
+    quotaexhausted dailylimitexceeded servicequotaexceeded insufficientcredits insufficientcredit
     insufficientbalance paymentrequired usagelimitreached usagelimitexceeded monthlylimitexceeded spendlimitexceeded
     planlimitreached planlimitexceeded planlimitsexceeded outofcredits accountoverdue arrearage bandwidthlimitreached`
   ],
@@ -330,7 +330,7 @@ export const apiCodes = table("api-code", [
     signaturedoesnotmatch signatureexpired missingauthenticationtoken invalidaccesskeyid authfailure authenticationfailed
     accountdeactivated invalidcredentials badcredentials invalidgrant invalidclient unauthorizedclient tokenrefreshrequired
     requestexpired incompletesignature invalidauthenticationtoken expiredauthenticationtoken modelauthentication
-    invalidjwt jwtexpired requesttimetooskewed invalidauthentication loginrequired`
+    invalidjwt jwtexpired requesttimetooskewed invalidauthentication loginrequired invalidauth tokenrevoked notbefore`
   ],
   [
     authorization,
@@ -338,7 +338,7 @@ export const apiCodes = table("api-code", [
     insufficientprivileges optinrequired unsupportedcountryregionterritory ipnotauthorized requestforbidden
     authorizationfailed linkedauthorizationfailed organizationmustbeverified usernotauthorized apikeyserviceblocked
     apikeyhttpreferrerblocked apikeyipaddressblocked consumersuspended accountsuspended notallowed notentitled
-    countrynotsupported regionnotsupported rowlevelsecurity`
+    countrynotsupported regionnotsupported rowlevelsecurity missingscope`
   ],
   [configuration("ModelMissing"), "modelnotfound deploymentnotfound nosuchmodel modelnotsupported unsupportedmodel"],
   [
@@ -362,6 +362,8 @@ export const apiCodes = table("api-code", [
     validation("ContentRefused"),
     "contentfilter contentpolicyviolation responsibleaipolicyviolation contentblocked promptblocked"
   ],
+  // A payer's card or account, which says nothing of the provider's.
+  [validation("PaymentRefused"), "stripecard card cardexpired expiredcard carddeclined incorrectcvc insufficientfunds"],
   [
     validation("Duplicate"),
     "duplicatekey duplicaterecord alreadyexists resourcealreadyexists entityalreadyexists conditionalcheckfailed"
@@ -369,7 +371,7 @@ export const apiCodes = table("api-code", [
   [
     validation(),
     `invalidfile unsupportedfile unprocessableentity itemcollectionsizelimitexceeded aitypevalidation
-    aitoomanyembeddingvaluesforcall`
+    aitoomanyembeddingvaluesforcall cast validator`
   ],
   [
     invalid(),
@@ -386,7 +388,11 @@ export const apiCodes = table("api-code", [
   ],
   [timeout(), "requesttimeout modeltimeout"],
   [temporary, "transactioninprogress transactionconflict modelerror modelstreamerror"],
-  [unavailable(), "modelnotready serverisbusy engineoverloaded modeloverloaded overloaded cfbadgateway"]
+  [
+    unavailable(),
+    `modelnotready serverisbusy engineoverloaded modeloverloaded overloaded cfbadgateway notleaderforpartition
+    leadernotavailable notcontroller coordinatornotavailable groupcoordinatornotavailable notenoughreplicas`
+  ]
 ])
 
 /** Codes and names that say no more than a status would: asked when there is no status. */
@@ -426,10 +432,13 @@ export const shortCodes = table("generic-code", [
 
 /** What the words of an unknown code or name say, the hopeless first. */
 export const codeFamilies: ReadonlyArray<readonly [RegExp, Decision]> = ([
-  [/quota|billing|credit|insufficientfunds|spendlimit|usagelimit/, quota],
+  [/quota|billing|credit|spendlimit|usagelimit/, quota],
   [/^(?:abort|cancell?ed)|useraborted|requestcancell?ed/, cancelled],
   [/throttl|toomanyrequests|ratelimit|rateexceeded/, rateLimit],
-  [/unauthenticated|unauthorized|authentication|credential|apikey|login|invalidtoken|tokenexpired|jwt/, authentication],
+  [
+    /unauthenticated|unauthorized|authentication|credential|apikey|login|invalidtoken|tokenexpired|jwt|jws|nomatchingkey|signatureverification/,
+    authentication
+  ],
   [/accessdenied|permission|forbidden|authorization|notauthorized|notallowed|privilege/, authorization],
   [/certificate|tls|ssl/, tls],
   [/toolarge|toolong|lengthexceeded|sizeexceeded|toobig|contextlength|contextwindow/, tooLarge],
@@ -512,7 +521,7 @@ export const wrappers = table("wrapper", [
     network("unknown"),
     `ConnectionError TransportError NetworkError APIConnectionError FetchError NetworkingError
     MaxRetriesPerRequestError ERR_NETWORK PrismaClientInitializationError RedisConnectionError MongoNetworkError
-    MongoServerSelectionError SocketError NoLivingConnectionsError`
+    MongoServerSelectionError SocketError NoLivingConnectionsError NoHostAvailableError ClusterAllFailedError`
   ],
   [invalid(), "ReplyError ErrorReply"]
 ])
@@ -528,7 +537,7 @@ export const statuses: ReadonlyMap<number, Decision> = new Map(
     [tooLarge, "413"],
     [validation(), "422"],
     [configuration(), "301 302 303 305 307 308 421 426 508 526 540"],
-    [temporary, "423 424 425 500"],
+    [temporary, "423 424 425 449 500"],
     [rateLimit, "420 429 430"],
     [network("unknown"), "444"],
     [cancelled, "499"],

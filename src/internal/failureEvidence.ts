@@ -116,8 +116,9 @@ export class Evidence {
             if (isObject(facts[key])) below.add(facts[key])
             break
           case "lastError":
-            if (isObject(facts.lastError)) {
-              below.add(facts.lastError)
+          case "lastNodeError":
+            if (isObject(facts[key])) {
+              below.add(facts[key])
               latest = true
             }
             break
@@ -129,6 +130,10 @@ export class Evidence {
           case "body":
           case "responseBody":
             readBody(facts[key], found, 0)
+            break
+          // Apollo.
+          case "graphQLErrors":
+            readBodies(facts.graphQLErrors, found, 0)
             break
           // A validator's issues are no errors below it.
           case "issues":
@@ -238,8 +243,12 @@ const add = (found: Found, code: unknown): void => {
   else found.codes.push(code)
 }
 
+/** What OAuth and Slack answer as `error`: `invalid_grant`, `ratelimited`. */
+const codeAlone = /^[a-z]{2,20}(?:_[a-z]{2,20}){0,6}$/
+
 const readBody = (body: unknown, found: Found, depth: number): void => {
   if (typeof body === "string") {
+    if (codeAlone.test(body)) add(found, body)
     if (found.body.length < limits.head) found.body += `${bounded(body)}\n`
     return
   }
@@ -253,7 +262,21 @@ const readBody = (body: unknown, found: Found, depth: number): void => {
 }
 
 const readMembers = (body: Loose, found: Found, depth: number): void => {
-  const { code, details, error, innererror, message, reason, retryAfter, retryDelay, retry_after, status, type } = body
+  const {
+    code,
+    details,
+    error,
+    errors,
+    extensions,
+    innererror,
+    message,
+    reason,
+    retryAfter,
+    retryDelay,
+    retry_after,
+    status,
+    type
+  } = body
   add(found, code)
   add(found, type)
   add(found, status)
@@ -263,9 +286,14 @@ const readMembers = (body: Loose, found: Found, depth: number): void => {
   if (typeof message === "string" && found.body.length < limits.head) found.body += `${bounded(message)}\n`
   if (error !== undefined) readBody(error, found, depth + 1)
   if (innererror !== undefined) readBody(innererror, found, depth + 1)
-  if (Array.isArray(details)) {
-    for (let i = 0; i < details.length && i < limits.members; i++) readBody(details[i], found, depth + 1)
-  }
+  if (isObject(extensions)) add(found, extensions.code)
+  readBodies(details, found, depth + 1)
+  readBodies(errors, found, depth + 1)
+}
+
+const readBodies = (bodies: unknown, found: Found, depth: number): void => {
+  if (!Array.isArray(bodies)) return
+  for (let i = 0; i < bodies.length && i < limits.members; i++) readBody(bodies[i], found, depth)
 }
 
 const readList = (errors: unknown, below: Below): void => {
@@ -283,8 +311,9 @@ const noAnswer: Answer = { status: 0, headers: undefined }
 const readResponse = (response: Loose, found: Found): Answer => {
   // As with a body.
   try {
-    const { body, data, headers, status, statusCode } = response
+    const { body, data, errors, headers, status, statusCode } = response
     readBody(data ?? body, found, 0)
+    readBodies(errors, found, 0)
     return { status: statusOf(status) || statusOf(statusCode), headers }
   } catch {
     return noAnswer
