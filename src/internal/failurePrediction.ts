@@ -99,6 +99,7 @@ const prior = [0.95, 0.04, 0.006, 0.003, 0.001]
 const priorFailures = 0.005
 const priorCalls = 200
 const newcomerCalls = 1_000
+const block = 64
 /** How calls in trouble spread over the classes. */
 const trouble = [0, 0.25, 0.25, 0.25, 0.25]
 /** Nothing is held rarer than this, so that one call alone proves nothing. */
@@ -131,7 +132,13 @@ export class CallTrend {
   #upper = 0
   #high = 0
   #calls = 0
-  #sinceWeighed = 0
+  /** The block of calls to learn from. */
+  #sinceLearnt = 0
+  #failed = 0
+  #slow = 0
+  readonly #seen = new Uint8Array(classes)
+  /** Whether some evidence is above its level. */
+  #above = false
   #sampledAt = 0
   #turnedAt = Number.NaN
   #at = Number.NaN
@@ -146,7 +153,7 @@ export class CallTrend {
 
   /** Takes one call. A latency that is no number or negative counts as 0. */
   record(failed: boolean, latencyMillis: number, now: number): void {
-    const { memoryMillis, usualCalls } = this.rules
+    const { memoryMillis } = this.rules
     // A clock that went back, or none, is a time that stands still.
     const passed = now - this.#at
     if (passed > 0) {
@@ -166,16 +173,14 @@ export class CallTrend {
       }
     }
     this.failures.add(failed ? this.#failure : this.#noFailure)
-    // While in trouble, what is usual is learnt more slowly: it must not become usual at once. A newcomer learns all the same.
-    const slow = this.#calls >= newcomerCalls && this.#margin(1) >= 0
-    const rate = (slow ? 0.1 : 1) / Math.min(usualCalls, priorCalls + this.#calls++)
-    this.#usualFailures += ((failed ? 1 : 0) - this.#usualFailures) * rate
+    this.#failed += failed ? 1 : 0
     this.#failureShare += ((failed ? 1 : 0) - this.#failureShare) / 32
     // How long a failure took says nothing about how long answers take.
-    if (!failed) this.#timed(latencyMillis > 0 ? latencyMillis : 0, rate, now)
-    if (++this.#sinceWeighed >= 64) this.#weigh()
-    const margin = this.#margin(1)
-    this.alarmed = margin >= 0 || (this.alarmed && margin >= calm)
+    if (!failed) this.#timed(latencyMillis > 0 ? latencyMillis : 0, now)
+    const { bulk, failures, tail } = this
+    this.#above = failures.value >= failures.level || tail.value >= tail.level || bulk.value >= bulk.level
+    this.alarmed = this.#above || (this.alarmed && this.#margin(1) >= calm)
+    if (++this.#sinceLearnt === block) this.#learn()
   }
 
   /** How likely it is at this time that the provider is in trouble. */
@@ -209,21 +214,20 @@ export class CallTrend {
         ) * kept - 1)
   }
 
-  #timed(millis: number, rate: number, now: number): void {
+  #timed(millis: number, now: number): void {
     const { usualMillis } = this.rules
     const sample = this.#sample
     if (sample.size >= enough) {
       const high = this.#high
       const of = millis <= high ? 0 : millis <= 2 * high ? 1 : millis <= 4 * high ? 2 : millis <= 8 * high ? 3 : 4
       this.tail.add(this.#weights[of]!)
-      const usual = this.#usual
-      for (let i = 0; i < classes; i++) usual[i]! += ((i === of ? 1 : 0) - usual[i]!) * rate
+      this.#seen[of]!++
       const slower = millis > this.#upper
       this.bulk.add(slower ? this.#slower : this.#notSlower)
-      this.#usualSlower += ((slower ? 1 : 0) - this.#usualSlower) * rate
+      if (slower) this.#slow++
       if (this.#median > 0) this.#ratio += (Math.min(millis / this.#median, 100) - this.#ratio) / 32
     }
-    const due = this.#margin(1) >= 0 ? usualMillis / sampleSize * 10 : usualMillis / sampleSize
+    const due = usualMillis / sampleSize * (this.#above ? 10 : 1)
     const since = now - this.#sampledAt
     if (sample.size < sampleSize || since >= due || since < 0) {
       this.#sampledAt = now
@@ -234,10 +238,28 @@ export class CallTrend {
     }
   }
 
-  /** What each class proves, by how often it comes: logarithms are too dear for every call. */
+  /** Learns from the last calls what is usual; a block at a time, since per call it would cost more than all else. */
+  #learn(): void {
+    const { usualCalls } = this.rules
+    // While in trouble more slowly: it must not become usual at once. A newcomer learns all the same.
+    const pace = this.#above && this.#calls >= newcomerCalls ? 0.1 : 1
+    const rate = pace * block / (block + Math.min(usualCalls, priorCalls + this.#calls))
+    this.#calls += block
+    this.#usualFailures += (this.#failed / block - this.#usualFailures) * rate
+    const timed = this.#seen.reduce((sum, count) => sum + count, 0)
+    if (timed > 0) {
+      const share = rate * timed / block
+      for (let i = 0; i < classes; i++) this.#usual[i]! += (this.#seen[i]! / timed - this.#usual[i]!) * share
+      this.#usualSlower += (this.#slow / timed - this.#usualSlower) * share
+    }
+    this.#sinceLearnt = this.#failed = this.#slow = 0
+    this.#seen.fill(0)
+    this.#weigh()
+  }
+
+  /** What each class proves, by how often it comes. */
   #weigh(): void {
     const { share } = this.rules
-    this.#sinceWeighed = 0
     const failing = Math.max(this.#usualFailures, rarest)
     this.#failure = Math.log(1 - share + share / failing)
     this.#noFailure = Math.log(1 - share)
