@@ -24,6 +24,7 @@ import {
   everyDocument
 } from "./internal/requests.ts"
 import { embedDocuments, makeSearch, modesOf } from "./internal/searching.ts"
+import { transaction } from "./internal/transaction.ts"
 import {
   type BatchOptions,
   type BatchReport,
@@ -109,7 +110,10 @@ export const layerPool = (options: PoolOptions): Layer.Layer<PgClient.PgClient |
   )
 
 /** How many documents go in one transaction. */
-const defaultBatchSize = 250
+const defaultBatchSize = 500
+
+/** How many are embedded before they are stored, by `embedMissing`. */
+const embeddedAtOnce = 250
 
 /** Rows a filter may leave before they are worth an index scan; fewer are compared one by one, which loses none. */
 const fewRows = 2_000
@@ -207,7 +211,7 @@ const build = Effect.fnUntraced(function*(
   const reading = <A>(operation: string, limit: number, read: (ready: Ready) => Effect.Effect<A, SqlError>) =>
     ready.pipe(
       Effect.flatMap((ready) =>
-        sql.withTransaction(Effect.andThen(sql`SELECT ${limits(ready.vectors, limit)}`, read(ready)))
+        transaction(sql, Effect.andThen(sql`SELECT ${limits(ready.vectors, limit)}`, read(ready)))
       ),
       typed(operation)
     )
@@ -216,7 +220,8 @@ const build = Effect.fnUntraced(function*(
   const writing = <A>(operation: string, write: (ready: Ready) => Effect.Effect<A, SqlError>) =>
     ready.pipe(
       Effect.flatMap((ready) =>
-        sql.withTransaction(
+        transaction(
+          sql,
           // Two statements: a limit does not hold for the one that sets it, and the wait for the lock is to be limited.
           Effect.andThen(
             sql`SELECT ${limits(ready.vectors, 1)}`,
@@ -246,34 +251,54 @@ const build = Effect.fnUntraced(function*(
       UPDATE ${t.collection} AS c SET documents = c.documents - gone.documents, length = c.length - gone.length
       FROM (SELECT count(*) AS documents, coalesce(sum(length), 0) AS length FROM gone) AS gone`
 
-  /** Puts the documents into the index of words. */
-  const index = Effect.fnUntraced(function*(numbers: ReadonlyArray<number>) {
-    const these = sql`d.no = ANY (${intArray(numbers)})`
-    yield* sql`INSERT INTO ${t.terms} (term, frequency)
-      SELECT DISTINCT x.lexeme, 0 FROM ${t.documents} AS d, unnest(d.lexemes) AS x
-      WHERE ${these} AND NOT EXISTS (SELECT FROM ${t.terms} AS known WHERE known.term = x.lexeme)`
-    yield* sql`WITH held AS MATERIALIZED (
-        SELECT d.no AS document, d.length, terms.no AS term, cardinality(x.positions) AS count
-        FROM ${t.documents} AS d, unnest(d.lexemes) AS x JOIN ${t.terms} AS terms ON terms.term = x.lexeme
-        WHERE ${these}
+  /** Puts the documents into the index of words: one statement for the terms, one for the postings, however many. */
+  const index = Effect.fnUntraced(function*(entries: ReadonlyArray<readonly [no: number, terms: Terms]>) {
+    const postings = new Map<string, Array<readonly [document: number, count: number, length: number]>>()
+    let length = 0
+    for (const [document, terms] of entries) {
+      length += terms.length
+      for (const [term, { length: count }] of terms.positions) {
+        const posting = [document, count, terms.length] as const
+        const known = postings.get(term)
+        if (known === undefined) postings.set(term, [posting])
+        else known.push(posting)
+      }
+    }
+    // Not by ON CONFLICT: it would take a number of the 2 billion for each term that is there already.
+    const terms = yield* sql<{ readonly no: number; readonly term: string }>`
+      WITH given AS MATERIALIZED (
+        SELECT term, documents FROM unnest(${textArray([...postings.keys()])}, ${
+      intArray(Array.from(postings.values(), (documents) => documents.length))
+    }) AS x (term, documents)
       ),
       raised AS (
-        UPDATE ${t.terms} AS terms SET frequency = frequency + held.documents
-        FROM (SELECT term, count(*)::int AS documents FROM held GROUP BY term) AS held WHERE terms.no = held.term
+        UPDATE ${t.terms} AS terms SET frequency = frequency + given.documents
+        FROM given WHERE terms.term = given.term RETURNING terms.no, terms.term
       ),
-      counted AS (
-        UPDATE ${t.collection} AS c SET documents = c.documents + d.documents, length = c.length + d.length
-        FROM (SELECT count(*) AS documents, coalesce(sum(length), 0) AS length FROM ${t.documents} AS d WHERE ${these}) AS d
+      added AS (
+        INSERT INTO ${t.terms} (term, frequency) SELECT term, documents FROM given
+        WHERE NOT EXISTS (SELECT FROM ${t.terms} AS known WHERE known.term = given.term) RETURNING no, term
+      )
+      SELECT no, term FROM raised UNION ALL SELECT no, term FROM added ORDER BY no`
+    const rows = terms.flatMap(({ no, term }) =>
+      (postings.get(term) ?? []).map(([document, count, length]) => [no, document, count, length] as const)
+    )
+    const column = (i: 0 | 1 | 2 | 3): Fragment => intArray(rows.map((row) => row[i]))
+    yield* sql`WITH counted AS (
+        UPDATE ${t.collection} SET documents = documents + ${entries.length}::int, length = length + ${length}::int
       )
       INSERT INTO ${t.postings} (term, document, count, length)
-      SELECT term, document, count, length FROM held ORDER BY term, document`
+      SELECT * FROM unnest(${column(0)}, ${column(1)}, ${column(2)}, ${column(3)})`
   })
 
   const put = Effect.fnUntraced(function*(batch: ReadonlyArray<Prepared>, { vectors }: Ready) {
     if (batch.length === 0) return
+    const analysed = new Map(
+      batch.map(({ document: { content, id, title } }) => [id as string, analyse(title, content)])
+    )
     const given = JSON.stringify(batch.map(({ document: { attributes, content, id, title } }) => {
-      const terms = analyse(title, content)
-      return { id, title, content, attributes, lexemes: lexemes(terms), length: terms.length }
+      const terms = analysed.get(id)
+      return { id, title, content, attributes, lexemes: terms && lexemes(terms), length: terms?.length }
     }))
     const ids = batch.map(({ document }) => document.id)
     const known = yield* sql<{ readonly id: string }>`SELECT id FROM ${t.documents} WHERE id = ANY (${textArray(ids)})`
@@ -295,7 +320,10 @@ const build = Effect.fnUntraced(function*(
       )
       SELECT no, id FROM changed UNION ALL SELECT no, id FROM added`
     const numbers = new Map(rows.map(({ id, no }) => [id, no]))
-    yield* index([...numbers.values()])
+    yield* index(rows.flatMap(({ id, no }) => {
+      const terms = analysed.get(id)
+      return terms === undefined ? [] : [[no, terms] as const]
+    }))
     if (vectors._tag === "None") return
     if (known.length > 0) {
       const replaced = known.flatMap(({ id }) => numbers.get(id) ?? [])
@@ -455,7 +483,7 @@ const build = Effect.fnUntraced(function*(
     while (true) {
       const rows = yield* typed("embedMissing")(sql<Row & { readonly no: number; readonly version: string }>`
         SELECT d.no, d.updated_at::text AS version, ${columns} ${missing} AND d.no > ${after}
-        ORDER BY d.no LIMIT ${defaultBatchSize}`)
+        ORDER BY d.no LIMIT ${embeddedAtOnce}`)
       if (rows.length === 0) break
       const documents = rows.map(toDocument)
       // A text that the embedder refuses stays without; when the embedder is down there is no point in going on.

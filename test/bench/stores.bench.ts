@@ -37,7 +37,7 @@ const searches = (store: Service) => () => (calls: number) =>
     { discard: true }
   ))
 
-const batch = 250
+const batch = 1_000
 
 export const suite: Suite = {
   name: "stores",

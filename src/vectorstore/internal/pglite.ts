@@ -11,6 +11,8 @@ export const openDatabase = async (directory: string | undefined): Promise<Datab
   return PGlite.create({
     extensions: { vector },
     relaxedDurability: true,
+    // Filling each new segment of the log with zeros takes a quarter of what writing it takes, and guards nothing here.
+    startParams: [...PGlite.defaultStartParams, "-c", "wal_init_zero=off"],
     ...(directory === undefined ? {} : { dataDir: directory })
   })
 }

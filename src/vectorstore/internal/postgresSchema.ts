@@ -4,6 +4,7 @@ import type { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment } from "effect/sql/Statement"
 import type { EmbeddingSpace } from "../Embedder.ts"
+import { transaction } from "./transaction.ts"
 
 /** Names in one schema of the database. */
 export interface Tables {
@@ -123,21 +124,24 @@ export const migrate = Effect.fnUntraced(function*(sql: SqlClient, t: Tables) {
     return last?.version ?? 0
   })
   if ((yield* version) >= migrations.length) return
-  yield* sql.withTransaction(Effect.gen(function*() {
-    yield* sql`SELECT ${takeLock(sql, t.schema)}`
-    const done = yield* version
-    if (done === 0) {
-      yield* sql`CREATE SCHEMA IF NOT EXISTS ${sql.literal(literal)}`
-      yield* sql`CREATE TABLE IF NOT EXISTS ${t.migrations} (
+  yield* transaction(
+    sql,
+    Effect.gen(function*() {
+      yield* sql`SELECT ${takeLock(sql, t.schema)}`
+      const done = yield* version
+      if (done === 0) {
+        yield* sql`CREATE SCHEMA IF NOT EXISTS ${sql.literal(literal)}`
+        yield* sql`CREATE TABLE IF NOT EXISTS ${t.migrations} (
         version int PRIMARY KEY, at timestamptz NOT NULL DEFAULT now()
       )`
-    }
-    for (const [index, migration] of migrations.entries()) {
-      if (index < done) continue
-      for (const statement of migration(sql, t)) yield* sql`${statement}`
-      yield* sql`INSERT INTO ${t.migrations} (version) VALUES (${index + 1})`
-    }
-  }))
+      }
+      for (const [index, migration] of migrations.entries()) {
+        if (index < done) continue
+        for (const statement of migration(sql, t)) yield* sql`${statement}`
+        yield* sql`INSERT INTO ${t.migrations} (version) VALUES (${index + 1})`
+      }
+    })
+  )
 })
 
 /** Prepares the tables for an embedding space, or says why there can be no vectors. */
@@ -150,9 +154,12 @@ export const prepareVectors = Effect.fnUntraced(
     if (extension === undefined) {
       const [available] = yield* sql`SELECT 1 FROM pg_available_extensions WHERE name = 'vector'`
       if (available === undefined) return { _tag: "None", why: "the server has no pgvector" }
-      const made = yield* Effect.result(sql.withTransaction(
-        Effect.andThen(sql`SELECT ${takeLock(sql, "extension")}`, sql`CREATE EXTENSION IF NOT EXISTS vector`)
-      ))
+      const made = yield* Effect.result(
+        transaction(
+          sql,
+          Effect.andThen(sql`SELECT ${takeLock(sql, "extension")}`, sql`CREATE EXTENSION IF NOT EXISTS vector`)
+        )
+      )
       ;[extension] = yield* installed
       if (extension === undefined) {
         return {
@@ -167,9 +174,11 @@ export const prepareVectors = Effect.fnUntraced(
     const known = sql<{ readonly no: number }>`SELECT no FROM ${t.spaces} WHERE id = ${space.id}`
     const [before] = (yield* exists(sql, t, "spaces")) ? yield* known : []
     if (before !== undefined) return { _tag: "Indexed", space: before.no, type: indexType(space), iterative }
-    const no = yield* sql.withTransaction(Effect.gen(function*() {
-      yield* sql`SELECT ${takeLock(sql, t.schema)}`
-      yield* sql`CREATE TABLE IF NOT EXISTS ${t.spaces} (
+    const no = yield* transaction(
+      sql,
+      Effect.gen(function*() {
+        yield* sql`SELECT ${takeLock(sql, t.schema)}`
+        yield* sql`CREATE TABLE IF NOT EXISTS ${t.spaces} (
         no int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
         id text NOT NULL UNIQUE,
         provider text NOT NULL,
@@ -178,19 +187,20 @@ export const prepareVectors = Effect.fnUntraced(
         revision text NOT NULL,
         created_at timestamptz NOT NULL DEFAULT now()
       )`
-      yield* sql`CREATE TABLE IF NOT EXISTS ${t.embeddings} (
+        yield* sql`CREATE TABLE IF NOT EXISTS ${t.embeddings} (
         document int NOT NULL REFERENCES ${t.documents} (no) ON DELETE CASCADE,
         space int NOT NULL REFERENCES ${t.spaces} (no),
         embedding vector NOT NULL,
         PRIMARY KEY (document, space)
       )`
-      const [other] = yield* known
-      if (other !== undefined) return other.no
-      const [made] = yield* sql<{ readonly no: number }>`
+        const [other] = yield* known
+        if (other !== undefined) return other.no
+        const [made] = yield* sql<{ readonly no: number }>`
         INSERT INTO ${t.spaces} (id, provider, model, dimensions, revision)
         VALUES (${space.id}, ${space.provider}, ${space.model}, ${space.dimensions}, ${space.revision}) RETURNING no`
-      return made?.no ?? 0
-    }))
+        return made?.no ?? 0
+      })
+    )
     return { _tag: "Indexed", space: no, type: indexType(space), iterative }
   }
 )
@@ -214,14 +224,17 @@ export const indexVectors = Effect.fnUntraced(
       return row !== undefined && row.rows >= indexedFrom
     })
     if (!(yield* missing)) return
-    yield* sql.withTransaction(Effect.gen(function*() {
-      yield* sql`SELECT ${takeLock(sql, t.schema)}, set_config('statement_timeout', '0', true),
+    yield* transaction(
+      sql,
+      Effect.gen(function*() {
+        yield* sql`SELECT ${takeLock(sql, t.schema)}, set_config('statement_timeout', '0', true),
       set_config('maintenance_work_mem', '256MB', true)`
-      if (!(yield* missing)) return
-      yield* sql`CREATE INDEX ${sql(index)} ON ${t.embeddings}
+        if (!(yield* missing)) return
+        yield* sql`CREATE INDEX ${sql(index)} ON ${t.embeddings}
       USING hnsw ((embedding::${sql.literal(type)}) ${sql.literal(`${type.replace(/\(.*/, "")}_cosine_ops`)})
       WHERE space = ${sql.literal(String(space))}`
-    }))
+      })
+    )
   }
 )
 
