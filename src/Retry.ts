@@ -114,6 +114,12 @@ export class Retry extends Context.Service<Retry, Service>()("holdfast/Retry") {
  */
 export const attempt = internal.attempt
 
+/**
+ * Whether another provider can be asked as well, `false` by default. Then no wait that this one asks for is waited out,
+ * be it an open circuit's or a `Retry-After`: `FaultTolerance` sets it for all providers but the last.
+ */
+export const elsewhere = internal.elsewhere
+
 /** All errors of a call that ended with this error or cause, oldest first: at least the error itself. */
 export const attempts = (failure: unknown): ReadonlyArray<unknown> =>
   internal.historyOf(failure)?.failures.map(({ error }) => error) ?? [errorIn(failure)]

@@ -146,6 +146,26 @@ it.effect("scenarios 31, 32: the first that answers is told, with every cause be
     assert.strictEqual(error._tag, "AllProvidersFailed")
   }))
 
+it.effect("what a provider asks to wait for is not waited out while another can be asked, but by the last", () =>
+  Effect.gen(function*() {
+    const [a, b] = [provider("a"), provider("b")]
+    const throttled = Effect.fail(
+      Object.assign(new Error("429 slow down"), { status: 429, headers: { "retry-after": "5" } })
+    )
+    const { execute } = yield* FaultTolerance.make(Store, { service: "store", providers: [a, b] })
+    const get = execute({ operation: "get", idempotent: true }, use)
+    a.answer = throttled
+    // Now, and also while the provider is held back: the clock does not move.
+    for (let i = 0; i < 3; i++) assert.strictEqual((yield* get).value, "b")
+    b.answer = throttled
+    const fiber = yield* Effect.forkChild(get, { startImmediately: true })
+    yield* TestClock.adjust("1 second")
+    assert.isUndefined(fiber.pollUnsafe())
+    b.answer = Effect.succeed("b, later")
+    yield* TestClock.adjust("10 seconds")
+    assert.strictEqual((yield* Fiber.join(fiber)).value, "b, later")
+  }))
+
 it.effect("Layers are built once, in order, and named by their place", () =>
   Effect.gen(function*() {
     const built: Array<string> = []

@@ -245,10 +245,11 @@ const ask = <S>(
   const { operation } = options
   const { members, service } = core
   const idempotent = options.idempotent ?? options.cacheKey !== undefined
-  const sourceOf = (member: Member<S>): Fallback.Source<unknown, ProviderError | Refusal, unknown> => {
+  /** `last` has nobody after it: only there it is worth while to wait as long as a provider asks for. */
+  const sourceOf = (member: Member<S>, last: boolean): Fallback.Source<unknown, ProviderError | Refusal, unknown> => {
     const tally: Fallback.Tally = { attempts: 0, hedged: false }
-    const protectedCall = (deadline: number | undefined) =>
-      Effect.suspend(() =>
+    const protectedCall = (deadline: number | undefined) => {
+      const call = Effect.suspend(() =>
         member.pipeline(options.bypassRetry === true, options.bypassCircuitBreaker === true).protect({
           operation,
           idempotent,
@@ -258,6 +259,8 @@ const ask = <S>(
           deadline
         })(tallied(use(member.service), tally, recorder))
       )
+      return last ? call : Effect.provideService(call, Retry.elsewhere, true)
+    }
     return {
       name: member.name,
       tally,
@@ -268,7 +271,7 @@ const ask = <S>(
   }
   switch (mode._tag) {
     case "FailFast": {
-      const { call, name, tally } = sourceOf(members[0]!)
+      const { call, name, tally } = sourceOf(members[0]!, true)
       return Effect.withFiber((fiber) =>
         Effect.map(
           Deadline.until(fiber.getRef(Deadline.current))(call),
@@ -278,7 +281,7 @@ const ask = <S>(
     }
     case "Partial":
       return Effect.map(
-        Fallback.gather(members.map(sourceOf), {
+        Fallback.gather(members.map((member) => sourceOf(member, true)), {
           ...mode.options,
           threshold: mode.options.threshold ?? core.partialResultsThreshold,
           service,
@@ -294,7 +297,7 @@ const ask = <S>(
     case "Graceful":
     case "Silent":
     case "Cached":
-      return Fallback.inOrder(members.map(sourceOf), {
+      return Fallback.inOrder(members.map((member, index) => sourceOf(member, index === members.length - 1)), {
         service,
         operation,
         fallbackTimeout: core.fallbackTimeoutMillis === Infinity ? undefined : core.fallbackTimeoutMillis,

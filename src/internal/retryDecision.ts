@@ -43,6 +43,8 @@ export type Why =
   | "AttemptsSpent"
   /** All attempts that this category allows were used, or its schedule ended. */
   | "CategorySpent"
+  /** The provider asks for a wait, and another one can be asked at once. */
+  | "AskedElsewhere"
   /** The provider asks for a wait above `maxRetryAfter`. */
   | "RetryAfterTooLong"
   /** The wait and an attempt do not fit before the deadline. */
@@ -72,6 +74,8 @@ export interface Input {
   readonly remaining: number
   /** Milliseconds that an attempt is expected to take. */
   readonly expected: number
+  /** Whether another provider can be asked: then no wait that this one asks for is worth it. */
+  readonly elsewhere?: boolean | undefined
   /** Numbers from 0 up to 1. */
   readonly random: () => number
   readonly settings: RetrySettings
@@ -88,6 +92,7 @@ export const next = (input: Input): Decision => {
   if (input.attempt > settings.maxRetries) return giveUp("AttemptsSpent")
 
   const hint = evidence.retryAfterMillis
+  if (hint !== undefined && input.elsewhere === true) return giveUp("AskedElsewhere")
   if (evidence.refusal === true && !isBounded(evidence, input.remaining)) return giveUp("NotRetryable")
 
   const category = settings.categories[evidence.tag]

@@ -56,6 +56,9 @@ export interface History {
 /** The number of the running attempt. */
 export const attempt = Context.Reference<number>("holdfast/Retry/attempt", { defaultValue: () => 1 })
 
+/** Whether another provider can be asked as well. */
+export const elsewhere = Context.Reference<boolean>("holdfast/Retry/elsewhere", { defaultValue: () => false })
+
 /** Where a cause carries its history. */
 export class Annotation extends Context.Service<Annotation, History>()("holdfast/Retry/History") {}
 
@@ -115,7 +118,9 @@ export class RetryRun {
     if (failed === undefined || evidence?.verdict === "Never") return Effect.failCause(cause)
     return evidence?.refusal === true
       ? Effect.withFiber((fiber) =>
-        isBounded(evidence, fiber.getRef(Deadline.current)) ? this.#framed(cause, again) : Effect.failCause(cause)
+        !fiber.getRef(elsewhere) && isBounded(evidence, fiber.getRef(Deadline.current))
+          ? this.#framed(cause, again)
+          : Effect.failCause(cause)
       )
       : this.#framed(cause, again)
   }
@@ -176,6 +181,7 @@ export class RetryRun {
         elapsed: this.#startedAt === undefined ? 0 : now - this.#startedAt,
         remaining: fiber.getRef(Deadline.current) - now,
         expected: this.#expected,
+        elsewhere: fiber.getRef(elsewhere),
         random: () => random.nextDoubleUnsafe(),
         settings: this.#core.settings,
         scheduled
