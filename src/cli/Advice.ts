@@ -1,8 +1,10 @@
 /** What to do about a failure, in words for who started the command. */
+import { Config } from "effect"
 import { ProviderError } from "../ProviderError.ts"
 
 /** A failure and what to do about it, without a stack. */
 export const tell = (error: unknown): string => {
+  if (error instanceof Config.ConfigError) return ofConfiguration(error)
   if (!(error instanceof ProviderError)) return error instanceof Error ? error.message : String(error)
   const advice = error.provider === "neon"
     ? ofDatabase[error.category]
@@ -10,6 +12,12 @@ export const tell = (error: unknown): string => {
     ? ofOpenAi[error.category]
     : undefined
   return advice === undefined ? error.reason.message : `${advice} (${error.reason.message})`
+}
+
+/** Effect writes the variable's name beneath what is wrong with it. */
+const ofConfiguration = ({ cause: { message } }: Config.ConfigError): string => {
+  const [, wrong, name] = /^([^]*)\n\s+at \["(\w+)"\]$/.exec(message) ?? []
+  return name === undefined ? message : `The environment variable ${name} is wrong: ${wrong}. Change it, or unset it.`
 }
 
 const unreachable = "The database of DATABASE_URL does not answer. Is it running, and is its address right? " +

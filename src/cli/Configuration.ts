@@ -1,5 +1,5 @@
 /** What the commands read from the environment, with each variable named once. */
-import { Config, Duration, Effect, type Redacted, Schema, SchemaGetter } from "effect"
+import { Config, Duration, Effect, Redacted, Schema, SchemaGetter } from "effect"
 import type * as Alerts from "../Alerts.ts"
 import * as OpenAiStore from "../vectorstore/OpenAiStore.ts"
 
@@ -64,13 +64,26 @@ const alerts = Effect.gen(function*() {
   return url && { url: url.href, secret: yield* optional(Config.Redacted("HOLDFAST_ALERT_SECRET")) }
 })
 
+class NoAddress extends Schema.TaggedError<NoAddress>()("NoAddress", { message: Schema.String }) {}
+
+const databaseUrl = Effect.gen(function*() {
+  const url = yield* optional(Config.Redacted("DATABASE_URL"))
+  if (url === undefined || Redacted.value(url) === "") return undefined
+  if (URL.canParse(Redacted.value(url))) return url
+  return yield* new NoAddress({
+    message:
+      "DATABASE_URL is no address. Write it as postgres://user:password@host:5432/database, or unset it for an " +
+      "embedded Postgres."
+  })
+})
+
 /** The configuration of the environment. */
 export const read = Effect.gen(function*() {
   return {
     host: yield* Config.String("HOLDFAST_HOST").pipe(Config.withDefault("127.0.0.1")),
     port: yield* Config.Port("HOLDFAST_PORT").pipe(Config.withDefault(3_000)),
     directory: yield* Config.String("HOLDFAST_DIRECTORY").pipe(Config.withDefault(".holdfast")),
-    databaseUrl: yield* optional(Config.Redacted("DATABASE_URL")),
+    databaseUrl: yield* databaseUrl,
     openai: yield* openai,
     adminToken: yield* optional(Config.Redacted("HOLDFAST_ADMIN_TOKEN")),
     timeout: yield* duration("HOLDFAST_TIMEOUT", "3 seconds"),

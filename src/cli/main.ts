@@ -1,89 +1,17 @@
 #!/usr/bin/env node
-/** The `holdfast` command. Only the subcommand that was asked for is loaded: `classify` need not wait for Postgres. */
-import { NodeRuntime, NodeServices } from "@effect/platform-node"
-import {
-  Cause,
-  Config,
-  Console,
-  Effect,
-  Exit,
-  FileSystem,
-  Layer,
-  Logger,
-  References,
-  Runtime,
-  Schema,
-  Stdio
-} from "effect"
-import { CliError, Command } from "effect/cli"
-import { fileURLToPath } from "node:url"
-import * as Advice from "./Advice.ts"
+/**
+ * The `holdfast` command. Beside the library stand only the packages that its user installed: one that the command lacks is
+ * named, without a stack.
+ */
 
-const loaders = {
-  serve: () => import("./serve.ts").then(({ serve }) => serve),
-  demo: () => import("./demo.ts").then(({ demo }) => demo),
-  ingest: () => import("./ingest.ts").then(({ ingest }) => ingest),
-  search: () => import("./search.ts").then(({ search }) => search),
-  eval: () => import("./eval.ts").then(({ evaluate }) => evaluate),
-  classify: () => import("./classify.ts").then(({ classify }) => classify),
-  explain: () => import("./explain.ts").then(({ explain }) => explain),
-  simulate: () => import("./simulate.ts").then(({ simulate }) => simulate),
-  replay: () => import("./replay.ts").then(({ replay }) => replay)
-}
-
-const version = Effect.flatMap(
-  FileSystem.FileSystem,
-  (fs) => fs.readFileString(fileURLToPath(new URL("../../package.json", import.meta.url)))
-).pipe(
-  Effect.flatMap(Schema.decodeEffect(Schema.fromJsonString(Schema.Struct({ version: Schema.String })))),
-  Effect.map(({ version }) => version),
-  Effect.orDie
-)
-
-/** All commands where none of them is named, so that help and "did you mean" know them all. */
-const load = (name: string | undefined) => {
-  const named = Object.entries(loaders).filter(([known]) => known === name)
-  return Effect.promise(() => Promise.all((named.length > 0 ? named : Object.entries(loaders)).map(([, it]) => it())))
-}
-
-const program = Effect.gen(function*() {
-  const args = yield* (yield* Stdio.Stdio).args
-  const commands = yield* load(args[0])
-  const root = Command.make("holdfast").pipe(
-    Command.withDescription("A vector store that keeps answering while its providers do not"),
-    Command.withSubcommands(commands)
+// Nothing can be imported before it is known what there is, so that there is no Effect yet to do this.
+import("./program.ts").catch((error: unknown) => {
+  const missing = error instanceof Error && "code" in error && error.code === "ERR_MODULE_NOT_FOUND"
+    ? /^Cannot find package '([^']+)'/.exec(error.message)?.[1]
+    : undefined
+  if (missing === undefined) throw error
+  process.stderr.write(
+    `\nERROR\n  The holdfast command needs a package that is not installed: npm install ${missing}\n`
   )
-  yield* Command.runWith(root, { version: yield* version })(args)
-}).pipe(
-  // What a handler fails with is told in its own words, without a stack.
-  Effect.catch((error) =>
-    CliError.isCliError(error) || error instanceof Reported
-      ? Effect.fail(error)
-      : Effect.andThen(Console.error(`\nERROR\n  ${Advice.tell(error)}`), Effect.fail(new Reported()))
-  )
-)
-
-class Reported extends Schema.TaggedError<Reported>()("Reported", {}) {
-  override readonly [Runtime.errorReported] = false
-}
-
-/** Ctrl-C is how a server ends: that is no failure. */
-const teardown: Runtime.Teardown = (exit, onExit) =>
-  Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause) && ["serve", "demo"].includes(process.argv[2] ?? "")
-    ? onExit(0)
-    : Runtime.defaultTeardown(exit, onExit)
-
-/** Whatever hangs at the end is given up on. The process is ending: no fiber is left that could be asked. */
-const giveUp = (): void => void setTimeout(() => process.exit(1), 4_500).unref()
-process.once("SIGINT", giveUp)
-process.once("SIGTERM", giveUp)
-
-/** Results go to stdout, logs to stderr. */
-const logs = Layer.merge(
-  process.env["LOG_FORMAT"] === "json"
-    ? Logger.layer([Logger.withConsoleError(Logger.formatJson)])
-    : Layer.succeed(Logger.LogToStderr, true),
-  Layer.effect(References.MinimumLogLevel, Config.LogLevel("LOG_LEVEL").pipe(Config.withDefault("Info")))
-)
-
-NodeRuntime.runMain(program.pipe(Effect.provide(Layer.merge(NodeServices.layer, logs))), { teardown })
+  process.exitCode = 1
+})

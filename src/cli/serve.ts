@@ -1,5 +1,5 @@
 /** `holdfast serve`: a vector store that keeps answering, over HTTP. */
-import { Clock, ConfigProvider, Console, Effect, Fiber, FileSystem, Layer, Option, Redacted, Ref } from "effect"
+import { Clock, ConfigProvider, Console, Effect, Fiber, FileSystem, Layer, Option, Redacted, Ref, Schema } from "effect"
 import { Command, Flag } from "effect/cli"
 import { FetchHttpClient, HttpServer } from "effect/http"
 import { Otlp, OtlpSerialization } from "effect/observability"
@@ -17,6 +17,7 @@ export const serve = Command.make(
   "serve",
   {
     port: Flag.Int("port").pipe(
+      Flag.withSchema(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 65_535 }))),
       Flag.withAlias("p"),
       Flag.withDescription("Where to listen; 0 takes a free port. Defaults to HOLDFAST_PORT, or 3000"),
       Flag.optional

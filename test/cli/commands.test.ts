@@ -32,7 +32,13 @@ it.live("wrong usage is told with what is right", () =>
     yield* Effect.all([
       fails(["search", "words", "--limit", "0"], "between 1 and 100"),
       fails(["search", "words", "--limit", "10000"], "between 1 and 100"),
-      fails(["serve"], "HOLDFAST_PORT", { HOLDFAST_PORT: "no port", HOLDFAST_DIRECTORY: home })
+      fails(["serve"], "variable HOLDFAST_PORT is wrong: Expected", {
+        HOLDFAST_PORT: "no port",
+        HOLDFAST_DIRECTORY: home
+      }),
+      fails(["serve", "--port", "70000"], "between 0 and 65535", { HOLDFAST_DIRECTORY: home }),
+      fails(["search", "words"], "variable LOG_LEVEL is wrong", { LOG_LEVEL: "loud", HOLDFAST_DIRECTORY: home }),
+      fails(["serve", "--port", "0"], "DATABASE_URL is no address", { DATABASE_URL: "db", HOLDFAST_DIRECTORY: home })
     ], { concurrency: 2 })
   }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), 60_000)
 
