@@ -3,7 +3,7 @@
  * by fused ranks. Without pgvector it finds words only, and says so. The tables are made at the first call.
  */
 import { PgClient } from "@effect/sql-pg"
-import { Duration, Effect, Layer, Option, type Redacted, Result, Semaphore } from "effect"
+import { Duration, Effect, Layer, Option, type Redacted, Result, Schedule, Semaphore } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment } from "effect/sql/Statement"
@@ -47,6 +47,8 @@ export interface Options {
   readonly schema?: string | undefined
   /** How long one statement may run in the server. Defaults to `"30 seconds"`. */
   readonly statementTimeout?: Duration.Input | undefined
+  /** How long it is known which documents a batch's `operationId` stored. Defaults to `"30 days"`. */
+  readonly keepOperations?: Duration.Input | undefined
 }
 
 /** A store in Postgres: the contract, and the care of its vectors. */
@@ -59,6 +61,8 @@ export interface NeonStore extends Service {
    *
    * Spaces live side by side. To change the embedder, run this on a store with the new one while the store with the old
    * one goes on answering; then let the new one answer. Fails when the embedder does; what was embedded stays.
+   *
+   * It also makes the index of vectors where it is missing, as after a process that was killed before it came to that.
    */
   readonly embedMissing: (options?: {
     readonly onProgress?: ((done: number, total: number) => Effect.Effect<void>) | undefined
@@ -74,6 +78,24 @@ export const makeLexical = (options?: Options): Effect.Effect<Service, never, Sq
 
 export const layer = (options?: Options): Layer.Layer<VectorStore, never, SqlClient | Embedder> =>
   Layer.effect(VectorStore, make(options))
+
+/**
+ * `layer`, and in the background the vectors and the index that are missing are made: `after` a while, by default
+ * 5 seconds, and then every 5 minutes.
+ */
+export const layerTended = (
+  options?: Options & { readonly after?: Duration.Input | undefined }
+): Layer.Layer<VectorStore, never, SqlClient | Embedder> =>
+  Layer.effect(
+    VectorStore,
+    Effect.tap(make(options), (store) =>
+      // Where the embedder or the database is down, the next time.
+      Effect.ignore(store.embedMissing()).pipe(
+        Effect.repeat(Schedule.spaced("5 minutes")),
+        Effect.delay(options?.after ?? "5 seconds"),
+        Effect.forkScoped
+      ))
+  )
 
 export const layerLexical = (options?: Options): Layer.Layer<VectorStore, never, SqlClient> =>
   Layer.effect(VectorStore, makeLexical(options))
@@ -158,6 +180,7 @@ const build = Effect.fnUntraced(function*(
   const timeout = String(
     Math.round(Duration.toMillis(Duration.fromInputUnsafe(options.statementTimeout ?? "30 seconds")))
   )
+  const keepOperations = Duration.toSeconds(Duration.fromInputUnsafe(options.keepOperations ?? "30 days"))
   const preparing = yield* Semaphore.make(1)
   let state: Ready | undefined
 
@@ -447,23 +470,30 @@ const build = Effect.fnUntraced(function*(
   })
 
   /**
-   * After many writes: tells the planner what the tables became, which an embedded database has nobody else to do, and
+   * Tells the planner what the tables became, which an embedded database has nobody else to do, forgets old operations and
    * makes the index of vectors. What is stored stays stored when this fails.
    */
+  const tend = Effect.suspend(() => {
+    unattended = 0
+    const tables = [t.documents, t.terms, t.postings]
+    return Effect.forEach(tables, (table) => sql`ANALYZE ${table}`, { discard: true }).pipe(
+      Effect.andThen(
+        sql`DELETE FROM ${t.operations} WHERE stored_at < now() - ${keepOperations}::float8 * interval '1 second'`
+      ),
+      Effect.andThen(ready),
+      Effect.flatMap(({ vectors }) => vectors._tag === "None" ? Effect.void : indexVectors(sql, t, vectors)),
+      typed("maintain"),
+      Effect.catch((error) => Effect.logWarning(`${name} could not tend its tables: ${error.message}`))
+    )
+  })
+
+  /** Tends the tables after many writes. */
   const maintain = (documents: number) =>
     Effect.suspend(() => {
       unattended += documents
       if (unattended < tendedAfter) return Effect.void
-      unattended = 0
       tendedAfter = Math.min(2 * tendedAfter, 100 * manyDocuments)
-      const tables = [t.documents, t.terms, t.postings]
-      return Effect.andThen(
-        Effect.forEach(tables, (table) => sql`ANALYZE ${table}`, { discard: true }),
-        Effect.flatMap(ready, ({ vectors }) => vectors._tag === "None" ? Effect.void : indexVectors(sql, t, vectors))
-      ).pipe(
-        typed("maintain"),
-        Effect.catch((error) => Effect.logWarning(`${name} could not tend its tables: ${error.message}`))
-      )
+      return tend
     })
   let unattended = 0
   let tendedAfter = manyDocuments
@@ -506,7 +536,7 @@ const build = Effect.fnUntraced(function*(
       after = rows.at(-1)?.no ?? after
       yield* options.onProgress?.(Math.min(seen, total), total) ?? Effect.void
     }
-    yield* maintain(embedded)
+    yield* tend
     return embedded
   })
 

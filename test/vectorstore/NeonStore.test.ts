@@ -9,6 +9,7 @@ import * as Embedder from "../../src/vectorstore/Embedder.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
 import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
 import { Document, DocumentId, type Filter, type Service } from "../../src/vectorstore/VectorStore.ts"
+import { eventually } from "../testing/eventually.ts"
 import * as scifact from "./scifact.ts"
 
 const Database = Layer.merge(EmbeddedPostgres.layer({ inProcess: true }), Embedder.local)
@@ -60,6 +61,10 @@ layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("NeonStore
           (yield* sql`SELECT FROM pg_indexes WHERE schemaname = 'ranks' AND indexdef LIKE '%hnsw%'`).length,
           1
         )
+        // As after a process that was killed before it made the index.
+        yield* sql`DROP INDEX ranks.embeddings_space_1`
+        assert.strictEqual(yield* neon.embedMissing(), 0)
+        assert.strictEqual((yield* sql`SELECT FROM pg_indexes WHERE indexname = 'embeddings_space_1'`).length, 1)
         let same = 0
         let kept = 0
         for (const { text } of queries) {
@@ -139,6 +144,25 @@ layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("NeonStore
       yield* store.update(DocumentId.make("before"), { content: "whales sing" })
       assert.strictEqual((yield* store.stats).embedded, 1)
       assert.strictEqual((yield* Effect.flip(store.embedMissing())).reason._tag, "ServiceUnavailableError")
+    }))
+
+  it.effect("a store that is tended makes up for what was missed, also the index, and forgets old operations", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      const { service, state } = breakable()
+      state.down = true
+      const store = yield* NeonStore.make({ schema: "tended" }).pipe(Effect.provideService(Embedder.Embedder, service))
+      yield* store.add(document("missed", "zebras graze"))
+      yield* store.addMany([document("kept", "zebras sleep")], { operationId: "new" })
+      yield* sql`INSERT INTO tended.operations (operation, document, stored_at) VALUES ('old', 'd', now() - interval '40 days')`
+      state.down = false
+      yield* Layer.build(NeonStore.layerTended({ schema: "tended", after: 0 })).pipe(
+        Effect.provideService(Embedder.Embedder, service)
+      )
+      const made = yield* eventually(store.stats, ({ embedded }) => embedded === 2)
+      assert.strictEqual(made.embedded, 2)
+      const operations = sql`SELECT operation FROM tended.operations`
+      assert.deepStrictEqual(yield* eventually(operations, (rows) => rows.length === 1), [{ operation: "new" }])
     }))
 
   it.effect("embeds all in a new space while the old one goes on answering", () =>
