@@ -64,7 +64,8 @@ const alerts = Effect.gen(function*() {
   return url && { url: url.href, secret: yield* optional(Config.Redacted("HOLDFAST_ALERT_SECRET")) }
 })
 
-class NoAddress extends Schema.TaggedError<NoAddress>()("NoAddress", { message: Schema.String }) {}
+/** `DATABASE_URL` cannot be read. */
+export class NoAddress extends Schema.TaggedError<NoAddress>()("NoAddress", { message: Schema.String }) {}
 
 const databaseUrl = Effect.gen(function*() {
   const url = yield* optional(Config.Redacted("DATABASE_URL"))
