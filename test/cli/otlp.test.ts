@@ -88,7 +88,7 @@ it.live(
 
       yield* emulator.resetRequests
       assert.deepInclude(yield* ask(0), { status: 200, id: "request-0" })
-      const [exchange] = (yield* emulator.exchanges).filter(({ traceparent }) => traceparent?.includes(traceId(0)))
+      const exchange = (yield* emulator.exchanges).find(({ traceparent }) => traceparent?.includes(traceId(0)))
       assert.strictEqual(exchange?.clientRequestId, "request-0")
       // Each search asks twice: the third opens the circuit, the fourth is refused.
       yield* Effect.forEach([1, 2, 3, 4], (index) => ask(index), { discard: true }).pipe(
