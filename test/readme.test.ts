@@ -29,7 +29,7 @@ it("every command and script it names is there", () => {
   const { scripts } = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
     readonly scripts: Readonly<Record<string, string>>
   }
-  const main = readFileSync(join(root, "src", "cli", "main.ts"), "utf8")
+  const main = readFileSync(join(root, "src", "cli", "program.ts"), "utf8")
   for (const [, script = ""] of readme.matchAll(/npm run (?:-s )?([\w:]+)/g)) assert.property(scripts, script)
   for (const [, command = ""] of readme.matchAll(/npm run -s holdfast -- (\w+)/g)) {
     assert.include(main, `  ${command}: () =>`)
