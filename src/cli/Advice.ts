@@ -5,6 +5,7 @@ import { ProviderError } from "../ProviderError.ts"
 /** A failure and what to do about it, without a stack. */
 export const tell = (error: unknown): string => {
   if (error instanceof Config.ConfigError) return ofConfiguration(error)
+  if (isOfFiles(error)) return `${error.path} cannot be written. ${ofFiles[error.code]} (${error.code})`
   if (!(error instanceof ProviderError)) return error instanceof Error ? error.message : String(error)
   const advice = error.provider === "neon"
     ? ofDatabase[error.category]
@@ -13,6 +14,20 @@ export const tell = (error: unknown): string => {
     : undefined
   return advice === undefined ? error.reason.message : `${advice} (${error.reason.message})`
 }
+
+const ofFiles: { readonly [code: string]: string } = {
+  EACCES: "Change its rights, or choose another place: HOLDFAST_DIRECTORY=/a/folder",
+  EPERM: "Change its rights, or choose another place: HOLDFAST_DIRECTORY=/a/folder",
+  EROFS: "Its file system is read-only; choose another place: HOLDFAST_DIRECTORY=/a/folder",
+  ENOTDIR: "A file stands where a folder should; choose another place: HOLDFAST_DIRECTORY=/a/folder",
+  EEXIST: "A file stands where a folder should; choose another place: HOLDFAST_DIRECTORY=/a/folder",
+  ENOSPC: "The disk is full."
+}
+
+/** What Node throws of a file that cannot be had, and that is no fault of the program. */
+export const isOfFiles = (error: unknown): error is Error & { readonly code: string; readonly path: string } =>
+  error instanceof Error && "code" in error && "path" in error && typeof error.path === "string" &&
+  typeof error.code === "string" && Object.hasOwn(ofFiles, error.code)
 
 /** Effect writes the variable's name beneath what is wrong with it. */
 const ofConfiguration = ({ cause: { message } }: Config.ConfigError): string => {

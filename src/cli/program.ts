@@ -63,6 +63,7 @@ const program = Effect.gen(function*() {
   yield* Command.runWith(root, { version: yield* version })(args)
 }).pipe(
   Effect.provide(logs),
+  Effect.catchDefect((defect) => Advice.isOfFiles(defect) ? Effect.fail(defect) : Effect.die(defect)),
   // What a handler fails with is told in its own words, without a stack.
   Effect.catch((error) =>
     CliError.isCliError(error) || error instanceof Reported
