@@ -40,6 +40,8 @@ export interface Configuration {
   readonly timeout: Duration.Duration
   /** How long a provider's circuit stays open before it is tried again. */
   readonly recoveryTimeout: Duration.Duration
+  /** What a file and the environment say of the settings that can be changed while the server runs. */
+  readonly settings?: { readonly file?: unknown; readonly environment?: unknown } | undefined
   /** Whether an operator may inject faults. */
   readonly chaos: boolean
   /** Who is told of alerts besides the log, and what signs what it is told. */
@@ -63,6 +65,16 @@ const alerts = Effect.gen(function*() {
   const url = yield* optional(Config.URL("HOLDFAST_ALERT_WEBHOOK"))
   return url && { url: url.href, secret: yield* optional(Config.Redacted("HOLDFAST_ALERT_SECRET")) }
 })
+
+/** What the environment says of settings, as far as settings may say it: a circuit for tests may recover sooner. */
+const environment = optional(Config.schema(ShortDuration, "HOLDFAST_RECOVERY_TIMEOUT")).pipe(
+  Config.map((recovery) => {
+    const millis = recovery === undefined ? 0 : Duration.toMillis(recovery)
+    return millis < 5_000 || millis > 300_000
+      ? {}
+      : { services: { unified: { circuitBreaker: { recoveryTimeout: millis } } } }
+  })
+)
 
 /** `DATABASE_URL` cannot be read. */
 export class NoAddress extends Schema.TaggedError<NoAddress>()("NoAddress", { message: Schema.String }) {}
@@ -89,6 +101,7 @@ export const read = Effect.gen(function*() {
     adminToken: yield* optional(Config.Redacted("HOLDFAST_ADMIN_TOKEN")),
     timeout: yield* duration("HOLDFAST_TIMEOUT", "3 seconds"),
     recoveryTimeout: yield* duration("HOLDFAST_RECOVERY_TIMEOUT", "5 seconds"),
+    settings: { environment: yield* environment },
     chaos: yield* Config.Boolean("HOLDFAST_CHAOS").pipe(Config.withDefault(false)),
     alerts: yield* alerts
   } satisfies Configuration

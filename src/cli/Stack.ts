@@ -9,6 +9,7 @@ import { Library } from "../http/Library.ts"
 import { Operations } from "../http/Operations.ts"
 import { respond } from "../http/VectorStoreHandlers.ts"
 import * as Pipeline from "../Pipeline.ts"
+import * as Settings from "../Settings.ts"
 import * as Telemetry from "../Telemetry.ts"
 import * as OpenAiStore from "../vectorstore/OpenAiStore.ts"
 import * as UnifiedStore from "../vectorstore/UnifiedStore.ts"
@@ -31,7 +32,10 @@ export interface Options {
   readonly breaker?: Pipeline.BreakerOptions | undefined
 }
 
-const makeUnified = ({ openai, recoveryTimeout, timeout, ...configuration }: Configuration, options: Options) =>
+const makeUnified = (
+  { openai, recoveryTimeout, settings: _settings, timeout, ...configuration }: Configuration,
+  options: Options
+) =>
   UnifiedStore.make({
     sources: [
       // The time limit is for each of its requests: a batch of documents is many.
@@ -120,6 +124,7 @@ export const layer = (configuration: Configuration, options: Options = {}) =>
     })
     return Layer.mergeAll(
       operations.pipe(Layer.provideMerge(health), Layer.provideMerge(alerts)),
+      Settings.Settings.layer({ services: [unified.policies], ...configuration.settings }),
       Layer.succeed(Library, library),
       Layer.succeed(Stores, { home: providers.at(-1)!.service, indexing })
     )

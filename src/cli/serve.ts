@@ -11,6 +11,7 @@ import * as Server from "../http/Server.ts"
 import * as Configuration from "./Configuration.ts"
 import * as Samples from "./Samples.ts"
 import * as ServerFile from "./ServerFile.ts"
+import * as SettingsFile from "./SettingsFile.ts"
 import * as Stack from "./Stack.ts"
 
 export const serve = Command.make(
@@ -26,6 +27,10 @@ export const serve = Command.make(
       Flag.withDescription("The address to listen at. Defaults to HOLDFAST_HOST, or 127.0.0.1: this machine alone"),
       Flag.optional
     ),
+    config: Flag.Path("config", { pathType: "file", mustExist: true }).pipe(
+      Flag.withDescription("Settings as JSON or TOML; read again when the file changes"),
+      Flag.optional
+    ),
     samples: Flag.Boolean("samples").pipe(
       Flag.withDescription(
         "Index the 5,183 sample documents on the first start. Defaults to true with the embedded Postgres, to false with DATABASE_URL"
@@ -35,14 +40,16 @@ export const serve = Command.make(
   },
   Effect.fnUntraced(function*(flags) {
     const environment = yield* Configuration.read
+    const file = Option.getOrUndefined(flags.config)
     const configuration = {
       ...environment,
+      settings: { ...environment.settings, ...(file === undefined ? {} : { file: yield* SettingsFile.read(file) }) },
       port: Option.getOrElse(flags.port, () => environment.port),
       host: Option.getOrElse(flags.host, () => environment.host)
     }
     const samples = Option.getOrElse(flags.samples, () => configuration.databaseUrl === undefined)
     yield* Effect.scoped(Effect.gen(function*() {
-      yield* start(configuration, samples)
+      yield* start(configuration, samples, file)
       return yield* Effect.never
     })).pipe(Effect.provide(exporter))
   })
@@ -69,7 +76,11 @@ const exporter = Otlp.layerFromConfig({ resource: { serviceName: "holdfast" }, l
 )
 
 /** Starts the server in the scope, and comes back when it is ready. */
-export const start = Effect.fnUntraced(function*(configuration: Configuration.Configuration, samples: boolean) {
+export const start = Effect.fnUntraced(function*(
+  configuration: Configuration.Configuration,
+  samples: boolean,
+  settings?: string
+) {
   const began = yield* Clock.currentTimeMillis
   yield* Server.canListen(configuration)
   const token = configuration.adminToken ??
@@ -89,6 +100,7 @@ export const start = Effect.fnUntraced(function*(configuration: Configuration.Co
     const stores = yield* Stack.Stores
     yield* (yield* FileSystem.FileSystem).makeDirectory(configuration.directory, { recursive: true })
     yield* ServerFile.leave(configuration.directory, url)
+    if (settings !== undefined) yield* Effect.forkScoped(SettingsFile.follow(settings))
     if (samples) yield* abandonable(Samples.ensure(stores, configuration.directory))
     const { documents, modes } = yield* stores.home.stats
     yield* Ref.set(yield* Startup, "Started")

@@ -2,11 +2,13 @@
 import { HttpApi, OpenApi } from "effect/http-api"
 import { FaultToleranceApi } from "./FaultToleranceApi.ts"
 import { OperationsApi } from "./OperationsApi.ts"
+import { SettingsApi } from "./SettingsApi.ts"
 import { VectorStoreApi } from "./VectorStoreApi.ts"
 
 export class Api extends HttpApi.make("holdfast")
   .add(FaultToleranceApi)
   .add(OperationsApi)
+  .add(SettingsApi)
   .add(VectorStoreApi)
   .annotateMerge(
     OpenApi.annotations({

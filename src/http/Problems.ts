@@ -50,6 +50,13 @@ export class Unprocessable extends HttpApiError.Problem<Unprocessable>()("Unproc
   title: "A store refuses this data"
 }, { provider: Schema.optionalKey(Schema.String) }) {}
 
+/** Settings that cannot be taken; each is told by its field. */
+export class InvalidConfiguration extends HttpApiError.Problem<InvalidConfiguration>()("InvalidConfiguration", {
+  type: "urn:holdfast:invalid-configuration",
+  status: 422,
+  title: "These settings cannot be taken"
+}, { problems: Schema.Array(Schema.Struct({ field: Schema.String, message: Schema.String })) }) {}
+
 const failures = Schema.Array(Schema.Struct({ provider: Schema.String, category: Schema.String }))
 
 /** Every provider was given up on, or none may be asked now. */

@@ -14,6 +14,7 @@ import * as Operations from "./OperationsHandlers.ts"
 import * as OperationsMetrics from "./OperationsMetrics.ts"
 import * as OperatorToken from "./OperatorToken.ts"
 import * as Probes from "./Probes.ts"
+import * as Settings from "./SettingsHandlers.ts"
 import * as VectorStore from "./VectorStoreHandlers.ts"
 
 export interface Options {
@@ -40,6 +41,9 @@ export const routes = (options: Pick<Options, "token" | "maxBody">) =>
             group.handleAll(all))),
         HttpApiBuilder.group(Api, "operations", (group) =>
           Effect.map(Operations.handlers, (all) =>
+            group.handleAll(all))),
+        HttpApiBuilder.group(Api, "settings", (group) =>
+          Effect.map(Settings.handlers, (all) =>
             group.handleAll(all))),
         HttpApiBuilder.group(Api, "vectorStore", (group) =>
           Effect.map(VectorStore.handlers, (all) =>

@@ -7,6 +7,7 @@ import { Library } from "../../src/http/Library.ts"
 import { Operations } from "../../src/http/Operations.ts"
 import { Draining, Startup } from "../../src/http/Probes.ts"
 import * as Server from "../../src/http/Server.ts"
+import * as Settings from "../../src/Settings.ts"
 import * as Telemetry from "../../src/Telemetry.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
 import { VectorStore } from "../../src/vectorstore/VectorStore.ts"
@@ -23,6 +24,7 @@ const served = (
   Server.drainFirst.pipe(
     Layer.provideMerge(Server.layer({ port: 0, token: Redacted.make("operator"), maxBody })),
     Layer.provide(Operations.layer({})),
+    Layer.provide(Settings.Settings.layer({ services: [] })),
     Layer.provide(Health.Health.layer({ providers: [{ name: "memory", circuit }] })),
     Layer.provide(store),
     Layer.provideMerge(Layer.mergeAll(Telemetry.layer(), Event.EventLog.layer(), Draining.layer, Startup.layer)),

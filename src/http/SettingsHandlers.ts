@@ -1,0 +1,46 @@
+/** What the endpoints of `SettingsApi` do, as a record: give it to `handleAll` of the group in any API. */
+import { Clock, Duration, Effect } from "effect"
+import * as Event from "../Event.ts"
+import * as RateLimit from "../RateLimit.ts"
+import { Settings } from "../Settings.ts"
+import { InvalidConfiguration, TooManyRequests } from "./Problems.ts"
+
+export const handlers = Effect.gen(function*() {
+  const settings = yield* Settings
+  const sink = yield* Event.Sink
+  const limit = yield* Effect.orDie(
+    RateLimit.make({ name: "settings", limit: 30, window: "1 minute", burst: 10, onLimit: "refuse" })
+  )
+
+  return {
+    effective: Effect.fnUntraced(function*() {
+      return { ...yield* settings.effective, history: (yield* settings.history).slice(-20) }
+    }),
+
+    patch: Effect.fnUntraced(function*({ payload }: { readonly payload: { readonly [key: string]: unknown } }) {
+      yield* limit.take().pipe(
+        Effect.mapError(({ retryAfter }) =>
+          new TooManyRequests({
+            detail: "Patches are limited to 30 a minute.",
+            retryAfter: Math.ceil(Duration.toSeconds(retryAfter))
+          })
+        )
+      )
+      const exit = yield* Effect.result(settings.patch(payload))
+      const at = yield* Clock.currentTimeMillis
+      const refused = exit._tag === "Failure"
+      sink?.(Event.OperatorAction.make({
+        at,
+        action: refused ? "settings refused" : "settings patched",
+        target: "settings",
+        actor: "operator",
+        detail: refused ? exit.failure.problems.map(({ field }) => field).join(", ") : `version ${exit.success.version}`
+      }))
+      if (!refused) return exit.success
+      return yield* new InvalidConfiguration({
+        detail: "Nothing was changed.",
+        problems: exit.failure.problems
+      })
+    })
+  }
+})
