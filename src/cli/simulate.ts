@@ -1,6 +1,7 @@
 /** `holdfast simulate SCENARIO`: what an incident does to calls without policies, with plain retries, and with ours. */
 import { Console, Data, Effect, FileSystem, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
+import * as Settings from "../Settings.ts"
 import { million, scenarios } from "../testing/scenarios.ts"
 import * as Strategies from "../testing/scenarios.ts"
 import * as Simulation from "../testing/Simulation.ts"
@@ -25,7 +26,7 @@ export const simulate = Command.make(
       Flag.withDefault(1)
     ),
     config: Flag.String("config").pipe(
-      Flag.withDescription("A JSON file with pipeline options to use instead of the defaults"),
+      Flag.withDescription("Settings of a pipeline, as JSON or TOML, to use instead of the defaults"),
       Flag.optional
     ),
     html: Flag.String("html").pipe(Flag.withDescription("Write a page with charts to this file"), Flag.optional),
@@ -35,7 +36,7 @@ export const simulate = Command.make(
     const chosen = wanted === "all"
       ? scenarios
       : [known.find(({ name }) => name === wanted) ?? (yield* read(wanted))]
-    const pipeline = Option.isNone(config) ? undefined : yield* readJson(config.value, PipelineFile)
+    const pipeline = Option.isNone(config) ? undefined : yield* readPipeline(config.value)
     const strategies = [Strategies.plain, Strategies.retries, Strategies.holdfast(pipeline)]
     const all: Array<Simulation.Result> = []
     for (const scenario of chosen) {
@@ -65,8 +66,21 @@ export const simulate = Command.make(
   ])
 )
 
-/** What a file may say of the pipeline; what it leaves out is as by default. */
-const PipelineFile = Schema.Record(Schema.String, Schema.Unknown)
+/** The pipeline of a file; what it leaves out is as by default. */
+const readPipeline = (file: string) =>
+  FileSystem.FileSystem.pipe(
+    Effect.flatMap((fs) => fs.readFileString(file)),
+    Effect.flatMap((text) => Settings.parse(file, text)),
+    Effect.flatMap((value) => Settings.pipelines(value, file)),
+    Effect.map(([first]) => first?.options),
+    Effect.mapError((error) =>
+      new CannotSimulate({
+        message: error._tag === "InvalidSettings"
+          ? `${file} is not what is expected: ${error.message}`
+          : `${file} cannot be read. Is the path right?`
+      })
+    )
+  )
 
 const read = (file: string): Effect.Effect<Simulation.Scenario, CannotSimulate, FileSystem.FileSystem> =>
   file.endsWith(".json")
