@@ -48,6 +48,11 @@ export interface Options<Sources extends ReadonlyArray<Source> = ReadonlyArray<S
 {
   /** Names the service in errors, events and metrics. Defaults to `"unified"`. */
   readonly name?: string | undefined
+  /**
+   * For every source. Defaults to retries that wait for no source longer than 200 ms when it says so or its circuit is
+   * open, a circuit breaker, and a time limit for each attempt.
+   */
+  readonly pipeline?: FaultTolerance.Options<VectorStore, Service>["pipeline"]
   /** The first takes the writes; first choice first. */
   readonly sources: Sources
   /** Defaults to `"InOrder"`. */
@@ -218,6 +223,9 @@ export const make = <const Sources extends ReadonlyArray<Source>>(
   Scope.Scope | Layer.Services<LayerOf<Sources[number]>>
 > => build(options)
 
+/** Rather the other sources' answer at once than a long wait for this one's limit or circuit. */
+const patience = { maxRetryAfter: "200 millis" } as const
+
 const build = Effect.fnUntraced(function*(options: Options) {
   const name = options.name ?? "unified"
   const check = checks("UnifiedStore")
@@ -234,6 +242,7 @@ const build = Effect.fnUntraced(function*(options: Options) {
   const { cache } = options
   const all = yield* policiesOf({
     ...options,
+    pipeline: { retry: patience, ...options.pipeline },
     // An answer that lost something does not take the place of one that did not.
     cache: cache === undefined || "parts" in cache ? cache : { quality: (value) => -lossesIn(value), ...cache },
     service: name,

@@ -1,5 +1,5 @@
 import { assert, it, layer } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Option, Ref, Result, Stream } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Option, Ref, Result, Stream } from "effect"
 import { PersistedQueue } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import * as Event from "../../src/Event.ts"
@@ -428,6 +428,20 @@ it.effect("all at once, a slow source is not waited for beyond the soft deadline
       ["b", 3_000],
       ["c", 0]
     ])
+  }))
+
+it.effect("all at once, by its defaults, the open circuit of a source is not waited for", () =>
+  Effect.gen(function*() {
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    yield* b.memory.add(document("one", "zebras"))
+    yield* a.is("down")
+    const unified = yield* UnifiedStore.make({ strategy: "AllAtOnce", sources: [a.source, b.source] })
+    for (let i = 0; i < 10; i++) {
+      const search = yield* Effect.forkChild(unified.search({ query: "zebras" }))
+      yield* TestClock.adjust(i < 5 ? "5 seconds" : "250 millis")
+      const exit = search.pollUnsafe()
+      assert.isTrue(exit !== undefined && Exit.isSuccess(exit) && exit.value._tag === "Partial", String(i))
+    }
   }))
 
 it.effect("scenario 60: with every circuit open it answers at once, asks nobody, and tells when to come back", () =>
