@@ -85,6 +85,8 @@ export const evaluate = Command.make(
           // Its own for each, so that no circuit is open from the outage before.
           const unified = yield* UnifiedStore.make({
             strategy: "AllAtOnce",
+            // A source that is down is down for all queries: waiting for it measures nothing.
+            pipeline: { retry: undefined },
             sources: [...stores].map(([name, store]) => ({
               name,
               layer: Layer.succeed(VectorStore, {

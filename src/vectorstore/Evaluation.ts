@@ -1,5 +1,5 @@
 /** How well a search finds what people judged to be right: nDCG@10 and recall@10 over judged queries. */
-import { Effect, Exit, FileSystem, Path, Schema } from "effect"
+import { Cause, Effect, FileSystem, Path, Schema } from "effect"
 import * as Documents from "./Documents.ts"
 import type { Document, SearchAnswer, SearchRequest } from "./VectorStore.ts"
 
@@ -87,6 +87,9 @@ export const ndcg10 = (found: ReadonlyArray<string>, judged: ReadonlyMap<string,
 export const recall10 = (found: ReadonlyArray<string>, judged: ReadonlyMap<string, number>): number =>
   judged.size === 0 ? 0 : found.slice(0, 10).filter((id) => judged.has(id)).length / judged.size
 
+/** Queries on their way at once: a store in another thread or process works while the next query is prepared. */
+const atOnce = 4
+
 /** Asks every query for ten hits. Never fails: a query that does is counted. */
 export const measure = Effect.fnUntraced(function*<E, R>(
   path: string,
@@ -94,20 +97,27 @@ export const measure = Effect.fnUntraced(function*<E, R>(
   search: (request: SearchRequest) => Effect.Effect<SearchAnswer, E, R>,
   onProgress?: (done: number, total: number) => Effect.Effect<void>
 ) {
-  let ndcg = 0
-  let recall = 0
-  let failed = 0
-  for (const [i, { judged, text }] of queries.entries()) {
-    const exit = yield* Effect.exit(search({ query: text, limit: 10 }))
-    if (Exit.isSuccess(exit)) {
-      const found = exit.value.hits.map(({ id }) => id)
-      ndcg += ndcg10(found, judged)
-      recall += recall10(found, judged)
-    } else if (Exit.hasInterrupts(exit)) return yield* Effect.interrupt
-    else failed++
-    yield* onProgress?.(i + 1, queries.length) ?? Effect.void
-  }
+  let done = 0
+  const values = yield* Effect.forEach(queries, ({ judged, text }) =>
+    search({ query: text, limit: 10 }).pipe(
+      Effect.map(({ hits }) => {
+        const found = hits.map(({ id }) => id)
+        return { ndcg: ndcg10(found, judged), recall: recall10(found, judged), failed: 0 }
+      }),
+      Effect.catchCause((cause) =>
+        Cause.hasInterrupts(cause) ? Effect.interrupt : Effect.succeed({ ndcg: 0, recall: 0, failed: 1 })
+      ),
+      Effect.tap(() => onProgress?.(++done, queries.length) ?? Effect.void)
+    ), { concurrency: atOnce })
+  const sum = (of: (value: typeof values[number]) => number): number =>
+    values.reduce((total, value) => total + of(value), 0)
   const mean = (sum: number): number => queries.length === 0 ? 0 : sum / queries.length
-  const measured: Measured = { path, ndcg10: mean(ndcg), recall10: mean(recall), queries: queries.length, failed }
+  const measured: Measured = {
+    path,
+    ndcg10: mean(sum(({ ndcg }) => ndcg)),
+    recall10: mean(sum(({ recall }) => recall)),
+    queries: queries.length,
+    failed: sum(({ failed }) => failed)
+  }
   return measured
 })
