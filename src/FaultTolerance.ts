@@ -246,7 +246,7 @@ const nameOf = (provider: object, index: number): string =>
  */
 export const make = <Id, S, const O extends Options<Id, S>>(
   key: Context.Key<Id, S>,
-  options: O
+  options: O & Pipeline.Known<O, Options<Id, S>>
 ): Effect.Effect<
   FaultTolerance<S, Given<O, "cache">, StageErrors<O>>,
   InvalidOptions | Layer.Error<LayersOf<O>>,

@@ -26,6 +26,9 @@ export { circuitKey } from "./internal/pipelineOptions.ts"
 
 type Adds<O, Stage extends string, E> = Stage extends keyof O ? ([O[Stage]] extends [undefined] ? never : E) : never
 
+/** Refuses fields that the options do not have: a type parameter lets a misspelled stage pass, which then is not there. */
+export type Known<O, All> = { readonly [K in Exclude<keyof O, keyof All>]: never }
+
 /** The errors that the configured stages add to `ProviderError`. */
 export type ErrorOf<O> =
   | Adds<O, "deadline", Deadline.DeadlineExceeded>
@@ -103,10 +106,14 @@ export interface Pipeline<out E = never> {
  * await Effect.runPromise(program) // => 1.08
  * ```
  */
-export const make = <const O extends Options>(options: O): Effect.Effect<Pipeline<ErrorOf<O>>, InvalidOptions> =>
-  build(options)
+export const make = <const O extends Options>(
+  options: O & Known<O, Options>
+): Effect.Effect<Pipeline<ErrorOf<O>>, InvalidOptions> => build(options)
 
-/** What goes on when a pipeline is made anew. */
+/**
+ * What goes on when a pipeline is made anew.
+ * @internal
+ */
 export type Kept = Pick<Pipeline, "breaker" | "bulkhead" | "rateLimit" | "budget" | "operations">
 
 /**
@@ -146,8 +153,8 @@ export const render: (self: Explanation) => string = renderExplanation
 /** The pipeline as a service of the reader's own key. */
 export const layer = <Id, const O extends Options>(
   key: Context.Key<Id, Pipeline<ErrorOf<O>>>,
-  options: O
-): Layer.Layer<Id, InvalidOptions> => Layer.effect(key, make(options))
+  options: O & Known<O, Options>
+): Layer.Layer<Id, InvalidOptions> => Layer.effect(key, build(options))
 
 const build = Effect.fnUntraced(function*(
   options: Options,

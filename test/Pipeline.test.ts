@@ -42,6 +42,13 @@ const counted = <A, E, R>(effect: Effect.Effect<A, E, R>) => {
 
 // -- types -----------------------------------------------------------------------------------------------------------
 
+it("refuses a misspelled stage, which would otherwise not be there", () => {
+  // @ts-expect-error -- `braker` is no stage
+  void Pipeline.make({ provider: "p", braker: true })
+  // @ts-expect-error -- `timout` is no option
+  void Pipeline.make({ provider: "p", breaker: true, timout: "1 second" })
+})
+
 it("lists the errors of the configured stages and no others", () => {
   const bare = Pipeline.make({ provider: "p" })
   expectTypeOf<Effect.Success<typeof bare>>().toEqualTypeOf<Pipeline.Pipeline>()
