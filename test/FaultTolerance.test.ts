@@ -736,6 +736,33 @@ it.effect("scenario 54: successes and failures reconcile, and a call that was he
     assert.deepStrictEqual(flows.map(({ count, from, to }) => [from, to, count]), [["a", "b", 2]])
   }).pipe(Effect.provide(Telemetry.layer())))
 
+it.effect("a request that is wrong in itself burns no error budget, and is counted by its category", () => {
+  const counted: Array<string> = []
+  const recorder: Telemetry.Recorder = {
+    ...idleRecorder,
+    end: (outcome) => void counted.push(outcome),
+    error: (category) => void counted.push(category)
+  }
+  return Effect.gen(function*() {
+    const a = provider("a", invalid)
+    const { execute } = yield* FaultTolerance.make(Store, {
+      service: "store",
+      providers: [a],
+      enableRetry: false,
+      enableCircuitBreaker: false,
+      pipeline: { timeout: undefined }
+    })
+    yield* Effect.flip(execute({ operation: "get" }, use))
+    a.answer = down
+    yield* Effect.flip(execute({ operation: "get" }, use))
+    assert.deepStrictEqual(counted, ["success", "InvalidRequestError", "failure", "ServiceUnavailableError"])
+  }).pipe(
+    Effect.provideService(Telemetry.Telemetry, {
+      recorder: (service) => service === "store" ? recorder : idleRecorder
+    })
+  )
+})
+
 it.effect("events tell who was given up on and how the call was answered", () =>
   Effect.gen(function*() {
     const events: Array<Event.Event> = []

@@ -143,7 +143,9 @@ const observed = (self: Asking, recorder: Recorder): Asking =>
         const now = nowOf(fiber)
         const outcome = outcomeOf(exit)
         recorder.end(outcome, now - startedAt, now)
-        const category = outcome === "failure" ? categoryOf(exit) : undefined
+        const category = outcome === "failure" || (outcome === "success" && Exit.isFailure(exit))
+          ? categoryOf(exit)
+          : undefined
         if (category !== undefined) recorder.error(category, now)
         return undefined
       }
@@ -389,6 +391,8 @@ const outcomeOf = (exit: Exit.Exit<AnyServed, Failing>): CallOutcome => {
   if (exit._tag === "Success") return "success"
   const error = Exit.findErrorOption(exit)
   if (Option.isNone(error)) return Exit.hasInterrupts(exit) ? "cancelled" : "failure"
+  // The caller's own fault was answered as it should be: it burns nobody's error budget.
+  if (error.value instanceof ProviderError && error.value.verdicts.breaker === "Success") return "success"
   return failuresOf("", error.value).every(({ category }) => refusals.has(category)) ? "refused" : "failure"
 }
 
