@@ -1,6 +1,7 @@
 /** What the commands read from the environment, with each variable named once. */
 import { Config, Duration, Effect, Redacted, Schema, SchemaGetter } from "effect"
 import type * as Alerts from "../Alerts.ts"
+import type { FaultPlan } from "../Chaos.ts"
 import * as OpenAiStore from "../vectorstore/OpenAiStore.ts"
 
 const units: { readonly [unit: string]: string } = {
@@ -42,8 +43,8 @@ export interface Configuration {
   readonly recoveryTimeout: Duration.Duration
   /** What a file and the environment say of the settings that can be changed while the server runs. */
   readonly settings?: { readonly file?: unknown; readonly environment?: unknown } | undefined
-  /** Whether an operator may inject faults. */
-  readonly chaos: boolean
+  /** Whether an operator may inject faults, or the plan that runs from the start. */
+  readonly chaos: boolean | FaultPlan
   /** Who is told of alerts besides the log, and what signs what it is told. */
   readonly alerts?: Alerts.WebhookOptions | undefined
 }

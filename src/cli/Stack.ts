@@ -55,6 +55,10 @@ const makeUnified = (
     deadline: "2 minutes"
   })
 
+/** None unless somebody opted in, by the environment or with a plan. */
+const chaosOf = ({ chaos }: Configuration) =>
+  chaos === false ? Layer.empty : Chaos.layer(chaos === true ? undefined : chaos, { enabled: true })
+
 /** Everything that the server serves from. */
 export const layer = (configuration: Configuration, options: Options = {}) =>
   Layer.unwrap(Effect.gen(function*() {
@@ -130,7 +134,7 @@ export const layer = (configuration: Configuration, options: Options = {}) =>
     )
   })).pipe(
     Layer.provideMerge(
-      Layer.mergeAll(Telemetry.layer(), Event.EventLog.layer(), configuration.chaos ? Chaos.layer() : Layer.empty)
+      Layer.mergeAll(Telemetry.layer(), Event.EventLog.layer(), chaosOf(configuration))
     )
   )
 

@@ -40,7 +40,7 @@ export const ingest = Command.make(
     const progress = yield* Progress.make("Storing")
     const run = (store: Pick<Service, "addMany">) =>
       Documents.ingest(store, sources, { again, onProgress: progress.update }).pipe(Effect.ensuring(progress.finish))
-    const server = yield* ServerFile.find(configuration.directory)
+    const server = yield* ServerFile.find(configuration)
     const report = yield* sources.every(({ documents }) => documents.length === 0)
       ? Effect.succeed<Documents.Report>({ stored: 0, alreadyStored: 0, failed: [] })
       : Option.match(server, {

@@ -38,7 +38,7 @@ export const search = Command.make(
     }
     const request: SearchRequest = { query, limit, mode: Option.getOrUndefined(mode) }
     const configuration = yield* Configuration.read
-    const server = yield* ServerFile.find(configuration.directory)
+    const server = yield* ServerFile.find(configuration)
     const response = yield* Option.match(server, {
       onSome: (url) => askServer(url, request),
       onNone: () =>

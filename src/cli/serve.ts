@@ -1,10 +1,24 @@
 /** `holdfast serve`: a vector store that keeps answering, over HTTP. */
-import { Clock, ConfigProvider, Console, Effect, Fiber, FileSystem, Layer, Option, Redacted, Ref, Schema } from "effect"
+import {
+  Clock,
+  ConfigProvider,
+  Console,
+  Data,
+  Effect,
+  Fiber,
+  FileSystem,
+  Layer,
+  Option,
+  Redacted,
+  Ref,
+  Schema
+} from "effect"
 import { Command, Flag } from "effect/cli"
 import { FetchHttpClient, HttpServer } from "effect/http"
 import { Otlp, OtlpSerialization } from "effect/observability"
 import { randomBytes } from "node:crypto"
 import { styleText } from "node:util"
+import * as Chaos from "../Chaos.ts"
 import { Health, type Verdict } from "../Health.ts"
 import { Draining, Startup } from "../http/Probes.ts"
 import * as Server from "../http/Server.ts"
@@ -31,6 +45,10 @@ export const serve = Command.make(
       Flag.withDescription("Settings as JSON or TOML; read again when the file changes"),
       Flag.optional
     ),
+    chaos: Flag.Path("chaos", { pathType: "file", mustExist: true }).pipe(
+      Flag.withDescription("Faults on purpose: a JSON file with a fault plan that runs from the start"),
+      Flag.optional
+    ),
     samples: Flag.Boolean("samples").pipe(
       Flag.withDescription(
         "Index the 5,183 sample documents on the first start. Defaults to true with the embedded Postgres, to false with DATABASE_URL"
@@ -44,6 +62,7 @@ export const serve = Command.make(
     const configuration = {
       ...environment,
       settings: { ...environment.settings, ...(file === undefined ? {} : { file: yield* SettingsFile.read(file) }) },
+      ...(Option.isNone(flags.chaos) ? {} : { chaos: yield* faultPlan(flags.chaos.value) }),
       port: Option.getOrElse(flags.port, () => environment.port),
       host: Option.getOrElse(flags.host, () => environment.host)
     }
@@ -63,6 +82,15 @@ export const serve = Command.make(
     }
   ])
 )
+
+/** The file given with `--chaos` is no fault plan; the message says where. */
+class BadFaultPlan extends Data.TaggedError("BadFaultPlan")<{ readonly message: string }> {}
+
+const faultPlan = Effect.fnUntraced(function*(path: string) {
+  const text = yield* (yield* FileSystem.FileSystem).readFileString(path)
+  return yield* Schema.decodeUnknownEffect(Schema.fromJsonString(Chaos.FaultPlan), { onExcessProperty: "error" })(text)
+    .pipe(Effect.mapError(({ message }) => new BadFaultPlan({ message: `${path} is no fault plan: ${message}` })))
+})
 
 /** Traces, metrics and logs go where `OTEL_EXPORTER_OTLP_ENDPOINT` says; nowhere without it. */
 const exporter = Otlp.layerFromConfig({ resource: { serviceName: "holdfast" }, loggerMergeWithExisting: true }).pipe(
@@ -99,7 +127,7 @@ export const start = Effect.fnUntraced(function*(
   return yield* Effect.gen(function*() {
     const stores = yield* Stack.Stores
     yield* (yield* FileSystem.FileSystem).makeDirectory(configuration.directory, { recursive: true })
-    yield* ServerFile.leave(configuration.directory, url)
+    yield* ServerFile.leave(configuration, url)
     if (settings !== undefined) yield* Effect.forkScoped(SettingsFile.follow(settings))
     if (samples) yield* abandonable(Samples.ensure(stores, configuration.directory))
     const { documents, modes } = yield* stores.home.stats

@@ -148,6 +148,8 @@ export const driverRows: ReadonlyArray<Row> = [
     ["api_key", /api_key .{0,40}\b(?:invalid|expired|revoked)\b/],
     ["apikey", /apikey .{0,40}\b(?:invalid|expired|revoked)\b/]
   ],
+  // Neon says "or you don't have access to it" in the same breath.
+  [configuration(), "endpoint could not be found | endpoint cannot be found"],
   [
     authorization,
     `
@@ -199,7 +201,7 @@ export const driverRows: ReadonlyArray<Row> = [
     missing credentials | missing api key | api key is missing | api key must be | api key is required |
     must provide an api key | no api key | environment variable | environment variables |
     could not load credentials | unable to locate credentials | default credentials | is not configured |
-    not configured | endpoint cannot be found | endpoint could not be found | endpoint id is not specified |
+    not configured | endpoint id is not specified |
     endpoint is disabled | project is paused | has been paused | service is disabled |
     has not been used in project | unsupported startup parameter | unrecognized sslmode | invalid connection url |
     invalid connection string | unsupported connection url protocol | no username configured |
