@@ -154,6 +154,7 @@ const refusals: ReadonlyArray<readonly [name: string, fault: PostgresProxy.Fault
   ["a suspended compute", PostgresProxy.refusedByNeon("computeUnreachable"), "ServiceUnavailableError"],
   ["the control plane", PostgresProxy.refusedByNeon("controlPlane"), "ServiceUnavailableError"],
   ["Neon's quota", PostgresProxy.refusedByNeon("quota"), "ConfigurationError"],
+  ["Neon's missing endpoint", PostgresProxy.refusedByNeon("endpointMissing"), "ConfigurationError"],
   ["Neon's disabled endpoint", PostgresProxy.refusedByNeon("endpointDisabled"), "ConfigurationError"],
   ["SNI that is missing", PostgresProxy.refusedByNeon("endpointIdMissing"), "ConfigurationError"],
   ["Neon's password", PostgresProxy.refusedByNeon("password"), "AuthenticationError"],
