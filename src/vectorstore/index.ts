@@ -1,6 +1,6 @@
 /** Vector stores: one contract, several providers. */
-export * as EmbeddedPostgres from "./EmbeddedPostgres.ts"
 export * as Documents from "./Documents.ts"
+export * as EmbeddedPostgres from "./EmbeddedPostgres.ts"
 export * as Embedder from "./Embedder.ts"
 export * as Evaluation from "./Evaluation.ts"
 export * as MemoryStore from "./MemoryStore.ts"

@@ -70,7 +70,7 @@ const fiveOfEffect = () => {
   const schedule = Schedule.exponential("100 millis")
   return <A, E>(effect: Effect.Effect<A, E>) =>
     effect.pipe(
-      semaphore.withPermit,
+      (self) => semaphore.withPermit(self),
       Effect.timeout("1 second"),
       breaker.execute({ key: "call" }),
       Effect.retry({ schedule, times: 3 }),
