@@ -66,7 +66,12 @@ export const drive = async (options: {
           response.on("error", () => done(0, "", ""))
         }
       )
-      sent.on("error", () => done(0, "", ""))
+      sent.on("error", (error: NodeJS.ErrnoException) => {
+        // The server let an idle connection go in the moment in which it was used again: it never saw the request.
+        if (!sent.reusedSocket || error.code !== "ECONNRESET") return done(0, "", "")
+        open--
+        void send(query, due).then(resolve)
+      })
       sent.end()
     })
 
