@@ -116,7 +116,7 @@ const mutations: ReadonlyArray<Mutation> = [
     file: "src/internal/singleFlight.ts",
     find: "return this.leave(flight) ? Fiber.interrupt(flight.fiber) : Effect.void",
     replace: "return this.leave(flight) ? Effect.void : Effect.void",
-    tests: ["test/ResponseCache.test.ts"]
+    tests: [models]
   }
 ]
 

@@ -1,8 +1,11 @@
 import { assert, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber } from "effect"
 import { BudgetCore } from "../../src/internal/budgetCore.ts"
 import { BulkheadCore, type BulkheadWaiter } from "../../src/internal/bulkheadCore.ts"
 import { RateLimitCore, slidingWindow } from "../../src/internal/rateLimitCore.ts"
+import { SingleFlight } from "../../src/internal/singleFlight.ts"
 import { exhaust } from "../../src/testing/ModelCheck.ts"
+import * as VirtualTime from "../../src/testing/VirtualTime.ts"
 
 it("finds the shortest sequence that breaks", () => {
   const found = exhaust({
@@ -249,6 +252,112 @@ it("rate limit: never more than its limit in a window, first come first served, 
             break
         }
         return core.queued === queue.length ? undefined : `${core.queued} wait, should be ${queue.length}`
+      }
+    }
+  })
+  assert.isUndefined(found)
+}, 120_000)
+
+it("single flight: every order of joining, leaving, answering, failing and discarding up to six steps", () => {
+  type Step = "join" | "first leaves" | "last leaves" | "answer" | "fail" | "discard"
+  const length = 6
+
+  /** Does the steps to the flight and to the model, and tells what is wrong. */
+  const inspect = (steps: ReadonlyArray<Step>) =>
+    Effect.gen(function*() {
+      const flights = new SingleFlight()
+      const begun: Array<{ readonly done: Deferred.Deferred<number, string>; ended: string }> = []
+      /** Who waits, and for which piece of work. */
+      let waiting: Array<{ readonly fiber: Fiber.Fiber<number, string>; readonly work: number }> = []
+      /** The work that may be joined. */
+      let current: number | undefined
+      const broken: Array<string> = []
+
+      const effect = Effect.suspend(() => {
+        const done = Deferred.makeUnsafe<number, string>()
+        const entry = { done, ended: "runs" }
+        begun.push(entry)
+        return Effect.onExit(Deferred.await(done), (exit) =>
+          Effect.sync(() => {
+            entry.ended = Exit.isSuccess(exit) ? "answered" : Exit.hasInterrupts(exit) ? "interrupted" : "failed"
+          }))
+      })
+      const leave = Effect.fnUntraced(function*(at: number) {
+        const [gone] = waiting.splice(at, 1)
+        if (gone === undefined) return
+        yield* Fiber.interrupt(gone.fiber)
+        const left = waiting.some(({ work }) => work === gone.work)
+        const state = begun[gone.work]?.ended
+        if (state !== (left ? "runs" : "interrupted")) broken.push(`work ${gone.work} ${state} after its waiter left`)
+        if (!left && current === gone.work) current = undefined
+      })
+      const end = Effect.fnUntraced(function*(well: boolean) {
+        const work = waiting[0]?.work
+        if (work === undefined) return
+        const { done } = begun[work]!
+        yield* well ? Deferred.succeed(done, work) : Deferred.fail(done, `no ${work}`)
+        for (const waiter of waiting.filter((one) => one.work === work)) {
+          const exit = yield* Fiber.await(waiter.fiber)
+          const told = Exit.isSuccess(exit) ? exit.value : Exit.findErrorOption(exit)
+          const should = well ? work : `no ${work}`
+          if (JSON.stringify(told) !== JSON.stringify(well ? should : { _id: "Option", _tag: "Some", value: should })) {
+            broken.push(`a waiter of work ${work} was told ${JSON.stringify(told)}`)
+          }
+        }
+        waiting = waiting.filter((one) => one.work !== work)
+        if (current === work) current = undefined
+      })
+
+      for (const step of steps) {
+        switch (step) {
+          case "join": {
+            const before = begun.length
+            const fiber = yield* Effect.forkDetach(
+              flights.join({ key: "k", tags: [], effect, onEnd: () => {} }),
+              { startImmediately: true }
+            )
+            if ((begun.length > before) !== (current === undefined)) {
+              broken.push(`began ${begun.length - before} at a join`)
+            }
+            current ??= begun.length - 1
+            waiting.push({ fiber, work: current })
+            break
+          }
+          case "first leaves":
+            yield* leave(0)
+            break
+          case "last leaves":
+            yield* leave(waiting.length - 1)
+            break
+          case "answer":
+          case "fail":
+            yield* end(step === "answer")
+            break
+          case "discard":
+            flights.discard(() => true)
+            current = undefined
+            break
+        }
+        const running = begun.filter(({ ended }) => ended === "runs").length
+        const wanted = new Set(waiting.map(({ work }) => work)).size
+        if (running !== wanted || flights.running.size !== wanted) {
+          broken.push(`after ${step}: ${running} run, ${flights.running.size} are kept, ${wanted} are waited for`)
+        }
+      }
+      yield* Fiber.interruptAll(waiting.map(({ fiber }) => fiber))
+      if (flights.running.size > 0) broken.push("work runs on for nobody")
+      return broken
+    })
+
+  const found = exhaust<Step>({
+    steps: ["join", "first leaves", "last leaves", "answer", "fail", "discard"],
+    length,
+    make: () => {
+      const steps: Array<Step> = []
+      return (step) => {
+        if (steps.push(step) < length) return undefined
+        const exit = VirtualTime.run(() => inspect(steps))
+        return Exit.isSuccess(exit) ? exit.value[0] : "it stood still"
       }
     }
   })
