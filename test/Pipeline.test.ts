@@ -1,5 +1,5 @@
 import { assert, expectTypeOf, it } from "@effect/vitest"
-import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Random } from "effect"
+import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Layer, Random, Scheduler } from "effect"
 import { TestClock } from "effect/testing"
 import type { BulkheadFull } from "../src/Bulkhead.ts"
 import * as Chaos from "../src/Chaos.ts"
@@ -557,6 +557,65 @@ it.effect("a promise that ignores its signal keeps the permit until it ends", ()
     end(1)
     yield* Effect.promise(() => Promise.resolve())
     assert.strictEqual((yield* pipeline.bulkhead!.stats).running, 0)
+  }))
+
+it.effect("an attempt used for another run is not cancelled by who had it before", () =>
+  Effect.gen(function*() {
+    const pipeline = yield* Pipeline.make({ provider: "p", bulkhead: { limit: 2, queue: 0 } })
+    const ends: Array<(value: number) => void> = []
+    const waiting = pipeline.promise(call, () => new Promise<number>((resolve) => ends.push(resolve)))
+    // Yields between being answered and taking the answer.
+    let yields = false
+    class Yielding extends Scheduler.MixedScheduler {
+      override shouldYield(fiber: Fiber.Fiber<unknown, unknown>): boolean {
+        const told = yields
+        yields = false
+        return told || super.shouldYield(fiber)
+      }
+    }
+    const first = yield* waiting.pipe(Effect.provideService(Scheduler.Scheduler, new Yielding()), Effect.forkChild)
+    while (ends.length === 0) yield* Effect.yieldNow
+    yields = true
+    ends[0]!(1)
+    yield* Effect.promise(() => Promise.resolve())
+    assert.isFalse(yields)
+    assert.isUndefined(first.pollUnsafe())
+    const second = yield* Effect.forkChild(waiting, { startImmediately: true })
+    assert.strictEqual((yield* pipeline.bulkhead!.stats).running, 1)
+    yield* Fiber.interrupt(first)
+    ends[1]!(2)
+    assert.strictEqual(yield* Fiber.join(second), 2)
+    assert.strictEqual((yield* pipeline.bulkhead!.stats).running, 0)
+  }))
+
+it.effect("a foreign promise that answers twice answers one call", () =>
+  Effect.gen(function*() {
+    const pipeline = yield* Pipeline.make({ provider: "p", breaker: true })
+    const answers: Array<(value: number) => void> = []
+    const foreign = {
+      // oxlint-disable-next-line unicorn/no-thenable -- this is what it is about
+      then: (onValue: (value: number) => void) => {
+        answers.push(onValue)
+        return Promise.resolve(0)
+      }
+    }
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- poorer than a promise
+    const asked = pipeline.promise(call, () => foreign as unknown as PromiseLike<number>)
+    const ask = Effect.gen(function*() {
+      const count = answers.length
+      const fiber = yield* Effect.forkChild(asked, { startImmediately: true })
+      while (answers.length === count) yield* Effect.yieldNow
+      return fiber
+    })
+    const first = yield* ask
+    answers[0]!(1)
+    assert.strictEqual(yield* Fiber.join(first), 1)
+    const second = yield* ask
+    answers[0]!(99)
+    yield* Effect.yieldNow
+    answers[1]!(2)
+    assert.strictEqual(yield* Fiber.join(second), 2)
+    assert.strictEqual((yield* pipeline.breaker!.status("p/get")).calls, 2)
   }))
 
 // -- who is told -----------------------------------------------------------------------------------------------------
