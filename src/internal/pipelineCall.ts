@@ -1,0 +1,87 @@
+/** One call to one provider: the attempt that sees to its retries, or with hedging the same in frames around it. */
+import { type Cause, Clock, Effect } from "effect"
+import type * as Hedge from "../Hedge.ts"
+import { runningFiber } from "./deadlineRun.ts"
+import { liveClock } from "./liveClock.ts"
+import { beginApart } from "./pipelineApart.ts"
+import { deadlineOf, type Plan, until } from "./pipelineAttempt.ts"
+import { inPlace } from "./pipelineInPlace.ts"
+import { type AnyEffect, type AnyFiber, type Call, spanAttributes, type Stages, type Work } from "./pipelineStages.ts"
+import { RetryRun } from "./retryRun.ts"
+import { isTraced, spanned } from "./tracing.ts"
+
+/** The call through all stages: an attempt that sees to its retries, or with hedging the same in frames around it. */
+export const protect = (stages: Stages, call: Call, work: Work): AnyEffect =>
+  stages.hedge === undefined ? attempt(stages, call, work, false) : hedged(stages, stages.hedge, call, work)
+
+const attempt = (stages: Stages, call: Call, work: Work, single: boolean): AnyEffect => {
+  const plan: Plan = {
+    stages,
+    call,
+    work,
+    single,
+    clocked: stages.timed || stages.rateLimit !== undefined || call.deadlineMillis < Infinity,
+    recover: single || stages.retry === undefined ? undefined : further,
+    circuit: undefined,
+    context: undefined,
+    clock: liveClock,
+    inherited: Infinity,
+    spare: undefined
+  }
+  // A timeout may leave the work behind: a promise, or an effect in a fiber of its own.
+  return work._tag === "Promise" || stages.timeout !== undefined || call.deadlineMillis < Infinity
+    ? Effect.callback((resume) => {
+      const fiber = runningFiber()
+      if (single || !isTraced(fiber)) return beginApart(plan, fiber, resume)
+      return resume(traced(fiber, call, Effect.callback((resume) => beginApart(plan, runningFiber(), resume))))
+    })
+    : Effect.withFiber((fiber) =>
+      single || !isTraced(fiber)
+        ? inPlace(plan, fiber)
+        : traced(fiber, call, Effect.withFiber((fiber) => inPlace(plan, fiber)))
+    )
+}
+
+/** The attempts after the one whose failure this is. */
+const further = ({ call, stages, work }: Plan, startedAt: number, cause: Cause.Cause<unknown>): AnyEffect =>
+  again(stages, call, startedAt, cause, attempt(stages, call, work, true))
+
+/** The whole call in a span. The attempts have their own below it; what circuits, retries and hedges do is told in it. */
+const traced = (fiber: AnyFiber, call: Call, self: AnyEffect): AnyEffect =>
+  spanned(fiber, `${call.provider}.${call.operation}`, spanAttributes(call), self)
+
+const hedged = (stages: Stages, hedge: Hedge.Service, call: Call, work: Work): AnyEffect => {
+  const { recorder } = call.shared
+  const one = attempt(stages, call, work, true)
+  const another = recorder === undefined ? one : telling(recorder.hedge, one)
+  const unit = hedge.execute(call)((index) => index === 0 ? one : another)
+  const whole: AnyEffect = Effect.withFiber((fiber) => {
+    const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+    stages.retry?.budget?.deposit()
+    const retried = stages.retry === undefined
+      ? unit
+      : Effect.catchCause(unit, (cause) => again(stages, call, now, cause, unit))
+    return until(deadlineOf(call, fiber, now), retried)
+  })
+  return Effect.withFiber((fiber) => isTraced(fiber) ? traced(fiber, call, whole) : whole)
+}
+
+/** The attempts after the first. `startedAt` is 0 where nobody wants to know. */
+const again = (
+  stages: Stages,
+  call: Call,
+  startedAt: number,
+  cause: Cause.Cause<unknown>,
+  unit: AnyEffect
+): AnyEffect => {
+  const { latencies, recorder } = call.shared
+  const expected = latencies?.quantile(0.5, 1, startedAt) ?? stages.attemptMillis
+  const run = new RetryRun(stages.retry!, call, startedAt === 0 ? undefined : startedAt, expected)
+  return run.recover(cause, recorder === undefined ? unit : telling(recorder.retry, unit))
+}
+
+const telling = (tell: (now: number) => void, effect: AnyEffect): AnyEffect =>
+  Effect.flatMap(Clock.currentTimeMillis, (now) => {
+    tell(now)
+    return effect
+  })
