@@ -123,6 +123,11 @@ export interface Service {
    * @internal
    */
   readonly core: (key?: string) => CircuitCore
+  /**
+   * Told each transition at once, by whoever causes it: quick, and never throwing.
+   * @internal
+   */
+  readonly watchers: Set<(transition: Transition) => void>
 }
 
 export class CircuitBreaker extends Context.Service<CircuitBreaker, Service>()("holdfast/CircuitBreaker") {
@@ -176,6 +181,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
     const now = () => clock.currentTimeMillisUnsafe()
 
     const open = new Set<CircuitCore>()
+    const watchers: Service["watchers"] = new Set()
     const shared: Shared = {
       initial: initial(now()),
       random: chance(seed),
@@ -183,6 +189,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
         if (to._tag === "Open") open.add(core)
         else if (to._tag !== "HalfOpen") open.delete(core)
         const changed = { key: core.key, from: from._tag, to: to._tag, reason, at }
+        for (const watch of watchers) watch(changed)
         PubSub.publishUnsafe(listeners, changed)
         sink?.(Event.BreakerChanged.make({ ...changed, ...(to._tag === "Open" && { until: to.until }) }))
       },
@@ -257,7 +264,8 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
         Effect.sync(() => {
           for (const circuit of circuits) CircuitSnapshot.put(core(circuit.key), circuit, at, now())
         }),
-      core
+      core,
+      watchers
     }
   })
 

@@ -93,6 +93,22 @@ export interface Service {
    * @internal
    */
   readonly core: CallTrend
+  /**
+   * For the pipeline: the protocol of policies, plain and synchronous. `now` is epoch milliseconds.
+   * @internal
+   */
+  readonly stage: Stage
+}
+
+/** @internal */
+export interface Stage {
+  readonly mode: "shadow" | "shed"
+  /** Whether a call is let in. */
+  readonly admits: (now: number) => boolean
+  readonly refused: (now: number) => CallShed
+  readonly settle: (failed: boolean, latencyMillis: number, now: number) => void
+  /** Takes what becomes of a circuit. */
+  readonly watcher: () => (transition: CircuitBreaker.Transition) => void
 }
 
 export class FailurePredictor extends Context.Service<FailurePredictor, Service>()("holdfast/FailurePredictor") {
@@ -127,8 +143,8 @@ const quietMillis = 100
  *
  * **Gotchas**
  *
- * Put it outside of a pipeline or breaker, `work.pipe(pipeline.protect(call), predictor.execute)`, or inside with
- * `observe`: inside, its refusals would be taken for the provider's failures.
+ * In a pipeline it is the stage `predictor`. By hand put it outside of a breaker, `work.pipe(breaker.execute(),
+ * predictor.execute)`, or inside with `observe`: inside, its refusals would be taken for the provider's failures.
  */
 export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.fn.Return<Service, InvalidOptions> {
   const settings = yield* checked(() => {
@@ -143,7 +159,7 @@ export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.f
       }
     }
   })
-  const name = options.name ?? "default"
+  const { mode = "shadow", name = "default" } = options
   const classify = options.classify ?? CircuitBreaker.classify
   const sink = yield* Event.Sink
   const listeners = yield* PubSub.sliding<Change>(64)
@@ -174,6 +190,7 @@ export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.f
   }
 
   const admits = (now: number): boolean => {
+    if (mode === "shadow") return true
     const share = core.alarmed ? admittedShare(core.probability(now), settings.leastShare) : 1
     if (share === 1) return true
     credit += share
@@ -182,6 +199,11 @@ export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.f
     credit = quiet ? 0 : credit - 1
     admittedAt = now
     return true
+  }
+
+  const refused = (now: number): CallShed => {
+    const retryAfter = Duration.millis(Math.max(0, admittedAt + quietMillis - now))
+    return stackless(() => new CallShed({ predictor: name, retryAfter }))
   }
 
   const measured = <A, E, R>(self: Effect.Effect<A, E, R>, clock: Clock.Clock, began: number) =>
@@ -200,32 +222,40 @@ export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.f
   const shedding = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | CallShed, R> =>
     Effect.clockWith((clock): Effect.Effect<A, E | CallShed, R> => {
       const now = clock.currentTimeMillisUnsafe()
-      if (admits(now)) return measured(self, clock, now)
-      const retryAfter = Duration.millis(Math.max(0, admittedAt + quietMillis - now))
-      return Effect.fail(stackless(() => new CallShed({ predictor: name, retryAfter })))
+      return admits(now) ? measured(self, clock, now) : Effect.fail(refused(now))
     })
 
-  const watch = Effect.fnUntraced(function*(breaker: CircuitBreaker.Service, key?: string) {
+  /** An outage begins when the first circuit opens, and is over when the last one has closed. */
+  const watcher: Stage["watcher"] = () => {
     const down = new Set<string>()
-    yield* Effect.forkScoped(
-      Stream.runForEach(breaker.transitions, (change) =>
+    return ({ at, from, key, to }) => {
+      if (from === "Closed" && to === "Open") {
+        down.add(key)
+        score.trip(at)
+      } else if (to === "Closed" && down.delete(key) && down.size === 0) {
+        score.recovered()
+      }
+    }
+  }
+
+  const watch = (breaker: CircuitBreaker.Service, key?: string) =>
+    Effect.asVoid(
+      Effect.acquireRelease(
         Effect.sync(() => {
-          if (key !== undefined && change.key !== key) return
-          if (change.from === "Closed" && change.to === "Open") {
-            down.add(change.key)
-            score.trip(change.at)
-          } else if (change.to === "Closed" && down.delete(change.key) && down.size === 0) {
-            score.recovered()
-          }
-        })),
-      { startImmediately: true }
+          const tell = watcher()
+          const watch: typeof tell = (change) => key === undefined || change.key === key ? tell(change) : undefined
+          breaker.watchers.add(watch)
+          return watch
+        }),
+        (watch) => Effect.sync(() => breaker.watchers.delete(watch))
+      )
     )
-  })
 
   return FailurePredictor.of({
     name,
     core,
-    execute: options.mode === "shed" ? shedding : observe,
+    stage: { mode, admits, refused, settle, watcher },
+    execute: mode === "shed" ? shedding : observe,
     observe,
     record: (failed, latency) =>
       Effect.map(

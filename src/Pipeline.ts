@@ -1,7 +1,8 @@
 /**
  * One provider's calls through all policies at once. The order is fixed, outer to inner:
  *
- *     deadline · retry and budget · hedge · breaker peek · rate limit · bulkhead · breaker admit · attempt timeout · chaos · call
+ *     deadline · retry and budget · hedge · breaker peek · rate limit · bulkhead · predictor · breaker admit · attempt timeout
+ *     · chaos · call
  *
  * A stage that is not configured costs nothing and leaves no error in the type. What the work fails with is classified as
  * a `ProviderError`; defects stay defects; an interruption is neutral everywhere.
@@ -12,6 +13,7 @@ import type * as Bulkhead from "./Bulkhead.ts"
 import { Chaos } from "./Chaos.ts"
 import type * as CircuitBreaker from "./CircuitBreaker.ts"
 import * as Deadline from "./Deadline.ts"
+import type * as FailurePredictor from "./FailurePredictor.ts"
 import { LatencyWindow } from "./internal/latencyHistogram.ts"
 import { protect } from "./internal/pipelineCall.ts"
 import { explainFacts, type Explanation, renderExplanation } from "./internal/pipelineExplain.ts"
@@ -22,17 +24,48 @@ import { ProviderError } from "./ProviderError.ts"
 import type * as RateLimit from "./RateLimit.ts"
 import type * as RetryBudget from "./RetryBudget.ts"
 
-export type { BreakerOptions, HedgeOptions, Options, RetryOptions } from "./internal/pipelineOptions.ts"
+export type {
+  BreakerOptions,
+  HedgeOptions,
+  Options,
+  PredictorOptions,
+  RetryOptions
+} from "./internal/pipelineOptions.ts"
 export { circuitKey } from "./internal/pipelineOptions.ts"
 
 type Adds<O, Stage extends string, E> = Stage extends keyof O ? ([O[Stage]] extends [undefined] ? never : E) : never
 
-/** Refuses fields that the options do not have: a type parameter lets a misspelled stage pass, which then is not there. */
-export type Known<O, All> = { readonly [K in Exclude<keyof O, keyof All>]: never }
+/** Only a predictor that is told to shed refuses anybody; of one made elsewhere that is not known. */
+type Sheds<P> = P extends { readonly stage: unknown } ? FailurePredictor.CallShed
+  : P extends { readonly mode?: infer Mode }
+    ? unknown extends Mode ? never : "shed" extends Mode ? FailurePredictor.CallShed : never
+  : never
+
+/**
+ * Refuses fields that the options do not have, and those that a stage or its options do not have: a type parameter lets
+ * a misspelled field pass, and then the stage, or its limit, is not there.
+ */
+export type Known<O, All> = {
+  readonly [K in keyof O]: K extends FieldsOf<All> ? Inner<O[K], FieldOf<All, K>> : never
+}
+
+type Inner<O, All> = O extends Plain
+  ? { readonly [K in keyof O]: K extends FieldsOf<All> ? Innermost<O[K], FieldOf<All, K>> : never }
+  : unknown
+
+type Innermost<O, All> = O extends Plain ? { readonly [K in Exclude<keyof O, FieldsOf<All>>]: never } : unknown
+
+/** Objects whose fields are options. */
+type Plain = { readonly [field: string]: unknown }
+
+/** The fields that any of the forms of an option has. */
+type FieldsOf<All> = All extends object ? keyof All : never
+type FieldOf<All, K> = All extends object ? K extends keyof All ? All[K] : never : never
 
 /** The errors that the configured stages add to `ProviderError`. */
 export type ErrorOf<O> =
   | Adds<O, "deadline", Deadline.DeadlineExceeded>
+  | (O extends { readonly predictor?: infer P } ? Sheds<P> : never)
   | Adds<O, "breaker", CircuitBreaker.CircuitOpen>
   | Adds<O, "rateLimit", RateLimit.RateLimited>
   | Adds<O, "bulkhead", Bulkhead.BulkheadFull>
@@ -78,6 +111,7 @@ export interface Pipeline<out E = never> {
    * operation that is soonest let through, among those seen. `now` is epoch milliseconds.
    */
   readonly availability: (now: number, key?: string) => number
+  readonly predictor: FailurePredictor.Service | undefined
   readonly breaker: CircuitBreaker.Service | undefined
   readonly rateLimit: RateLimit.Service | undefined
   readonly bulkhead: Bulkhead.Service | undefined
@@ -115,7 +149,7 @@ export const make = <const O extends Options>(
  * What goes on when a pipeline is made anew.
  * @internal
  */
-export type Kept = Pick<Pipeline, "breaker" | "bulkhead" | "rateLimit" | "budget" | "operations">
+export type Kept = Pick<Pipeline, "predictor" | "breaker" | "bulkhead" | "rateLimit" | "budget" | "operations">
 
 /**
  * Makes a pipeline under other options, in which the stages kept go on as they are; those that the options do not have
@@ -166,7 +200,9 @@ const build = Effect.fnUntraced(function*(
   const breaker = made.breaker && (kept?.breaker ?? made.breaker)
   const bulkhead = made.bulkhead && (kept?.bulkhead ?? made.bulkhead)
   const rateLimit = made.rateLimit && (kept?.rateLimit ?? made.rateLimit)
-  const stages = { ...made, breaker, bulkhead, rateLimit }
+  const predictor = made.predictor && (kept?.predictor ?? made.predictor)
+  if (kept === undefined && predictor !== undefined) breaker?.watchers.add(predictor.stage.watcher())
+  const stages = { ...made, predictor, breaker, bulkhead, rateLimit }
   const chaos = yield* Chaos
 
   const windowOf = () => measured ? new LatencyWindow(latencyMillis) : undefined
@@ -229,6 +265,7 @@ const build = Effect.fnUntraced(function*(
       run(options, { _tag: "Effect", effect: effect as Effect.Effect<A, E> }),
     promise: (options, start) => run(options, { _tag: "Promise", start }),
     availability,
+    predictor,
     breaker,
     rateLimit,
     bulkhead,

@@ -40,6 +40,17 @@ export const failure = (provider: string, error: { readonly _tag: string }): Fai
   }).withError(error)
 }
 
+/** Categories that say that the provider was not asked: refusals of our own policies. */
+export const refusals: ReadonlySet<string> = new Set([
+  "CircuitOpen",
+  "CallShed",
+  "RateLimited",
+  "BulkheadFull",
+  "FallbackFull",
+  "Unavailable",
+  "LevelTooLow"
+])
+
 interface Answer<A> {
   readonly value: A
   /** Every provider that was given up on before this answer, in order. */

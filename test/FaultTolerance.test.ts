@@ -89,6 +89,8 @@ it.effect("the type of a call lists the kinds of answer and the errors that are 
     expectTypeOf(partial).toEqualTypeOf<
       Effect.Effect<Served.Served<string, "Live" | "Partial">, Fallback.TooFewAnswers>
     >()
+    // @ts-expect-error `cool` is no option of a breaker
+    void FaultTolerance.make(Store, { ...plain, providers: [a.layer], pipeline: { breaker: { cool: "1 second" } } })
     // @ts-expect-error the declared value is of another type
     uncached.execute({ operation: "get", mode: Fallback.silent(1) }, use)
 

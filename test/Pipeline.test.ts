@@ -7,6 +7,7 @@ import type { CircuitOpen } from "../src/CircuitBreaker.ts"
 import * as Classifier from "../src/Classifier.ts"
 import * as Deadline from "../src/Deadline.ts"
 import * as Event from "../src/Event.ts"
+import type { CallShed } from "../src/FailurePredictor.ts"
 import { InvalidOptions } from "../src/InvalidOptions.ts"
 import * as Pipeline from "../src/Pipeline.ts"
 import { NetworkError, ProviderError, RateLimitError, ServiceUnavailableError } from "../src/ProviderError.ts"
@@ -47,6 +48,10 @@ it("refuses a misspelled stage, which would otherwise not be there", () => {
   void Pipeline.make({ provider: "p", braker: true })
   // @ts-expect-error -- `timout` is no option
   void Pipeline.make({ provider: "p", breaker: true, timout: "1 second" })
+  // @ts-expect-error -- `interval` is no option of a rate limit
+  void Pipeline.make({ provider: "p", rateLimit: { limit: 10, interval: "1 hour" } })
+  // @ts-expect-error -- `maxRetrys` is no option of a retry
+  void Pipeline.make({ provider: "p", retry: { baseDelay: "1 second", maxRetrys: 1 } })
 })
 
 it("lists the errors of the configured stages and no others", () => {
@@ -68,8 +73,15 @@ it("lists the errors of the configured stages and no others", () => {
   const options: Pipeline.Options = { provider: "p" }
   const wide = Pipeline.make(options)
   expectTypeOf<Effect.Success<typeof wide>>().toEqualTypeOf<
-    Pipeline.Pipeline<Deadline.DeadlineExceeded | CircuitOpen | BulkheadFull | RateLimited>
+    Pipeline.Pipeline<Deadline.DeadlineExceeded | CircuitOpen | BulkheadFull | RateLimited | CallShed>
   >()
+
+  const watching = Pipeline.make({ provider: "p", predictor: true })
+  expectTypeOf<Effect.Success<typeof watching>>().toEqualTypeOf<Pipeline.Pipeline>()
+  const patient = Pipeline.make({ provider: "p", predictor: { memory: "1 minute" } })
+  expectTypeOf<Effect.Success<typeof patient>>().toEqualTypeOf<Pipeline.Pipeline>()
+  const shedding = Pipeline.make({ provider: "p", predictor: { mode: "shed" } })
+  expectTypeOf<Effect.Success<typeof shedding>>().toEqualTypeOf<Pipeline.Pipeline<CallShed>>()
 })
 
 it.effect("types what a call can fail with, and a handled refusal leaves the type", () =>
@@ -824,4 +836,76 @@ it.live("a timeout on the live clock comes on time, and no timer is left", () =>
     assert.isAtLeast(took, 39)
     assert.isBelow(took, 1_000)
     assert.strictEqual(yield* Effect.succeed(1).pipe(pipeline.protect(call)), 1)
+  }))
+
+// -- the predictor ---------------------------------------------------------------------------------------------------
+
+/** So many calls, one every 400 ms, each taking 20. */
+const paced = (
+  times: number,
+  work: Effect.Effect<void, ProviderError>,
+  protect: Pipeline.Pipeline<CircuitOpen | CallShed | BulkheadFull | RateLimited>["protect"]
+) =>
+  Effect.gen(function*() {
+    const ends: Array<string> = []
+    for (let i = 0; i < times; i++) {
+      const run = Effect.andThen(Effect.sleep("20 millis"), work).pipe(protect(call), Effect.exit)
+      const fiber = yield* Effect.forkChild(run, { startImmediately: true })
+      yield* TestClock.adjust("400 millis")
+      ends.push(Exit.match(yield* Fiber.join(fiber), {
+        onSuccess: () => "ok",
+        onFailure: (cause) => String(Cause.squash(cause)).includes("about to fail") ? "shed" : "failed"
+      }))
+    }
+    return ends
+  })
+
+for (const timeout of [undefined, "1 minute"] as const) {
+  it.effect(`a predictor in shadow refuses nobody, and its alarm is held against the circuit (${timeout})`, () =>
+    Effect.gen(function*() {
+      const { predictor, protect } = yield* Pipeline.make({
+        provider: "p",
+        predictor: true,
+        breaker: { failureThreshold: 8, failureRate: false },
+        timeout
+      })
+      yield* paced(400, Effect.void, protect)
+      assert.isFalse((yield* predictor!.prediction).alarmed)
+      const ends = yield* paced(9, down, protect)
+      assert.deepStrictEqual(ends, Array.from({ length: 9 }, () => "failed"))
+      assert.isTrue((yield* predictor!.prediction).alarmed)
+      const { foreseen, medianLead, trips } = yield* predictor!.scorecard
+      assert.deepStrictEqual([trips, foreseen], [1, 1])
+      assert.isAbove(Duration.toMillis(medianLead!), 1_000)
+    }))
+}
+
+it.effect("a predictor told to shed lets a share in, gives back what the shed had taken, and leaves probes alone", () =>
+  Effect.gen(function*() {
+    const { breaker, bulkhead, predictor, protect, rateLimit } = yield* Pipeline.make({
+      provider: "p",
+      predictor: { mode: "shed" },
+      breaker: { failureThreshold: 30, failureRate: false, recoveryTimeout: "1 second" },
+      bulkhead: { limit: 100, queue: 0 },
+      rateLimit: { limit: 1_000, window: "1 hour", algorithm: "sliding-window" }
+    })
+    yield* paced(400, Effect.void, protect)
+    yield* paced(10, down, protect)
+    const runs = { count: 0 }
+    const counting = Effect.suspend(() => (runs.count++, down))
+    const ends = yield* Effect.forEach(
+      Array.from({ length: 100 }),
+      () => counting.pipe(protect(call), Effect.flip, Effect.map(({ _tag }) => _tag)),
+      { concurrency: "unbounded" }
+    )
+    const shed = ends.filter((tag) => tag === "CallShed").length
+    assert.isAtLeast(shed, 70)
+    assert.strictEqual(runs.count, 100 - shed)
+    assert.deepStrictEqual(yield* bulkhead!.stats, { limit: 100, running: 0, queued: 0 })
+    assert.strictEqual(yield* rateLimit!.available, 1_000 - 410 - runs.count)
+    // While the circuit is not closed the breaker alone decides, alarm or not.
+    yield* breaker!.forceOpen("p/get")
+    yield* breaker!.enable("p/get")
+    assert.isTrue((yield* predictor!.prediction).alarmed)
+    assert.strictEqual(yield* Effect.succeed("probed").pipe(protect(call)), "probed")
   }))

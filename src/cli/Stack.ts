@@ -49,6 +49,8 @@ const makeUnified = (
       retry: { maxRetries: 1, maxRetryAfter: "200 millis" },
       breaker: { recoveryTimeout, ...options.breaker },
       bulkhead: true,
+      // Its alarms stand in the event log; its scorecard says whether it may be trusted to act.
+      predictor: true,
       timeout: "1 minute"
     },
     cache: { fresh: "10 seconds", stale: "1 hour" },

@@ -1,6 +1,7 @@
 /** One call through a circuit: admission, the work, and the judgement of how it ended. */
 import { Cause, Clock, type Context, Duration, Effect, Exit, type Fiber } from "effect"
 import { type BreakerVerdict, ProviderError } from "../ProviderError.ts"
+import { refusals } from "../Served.ts"
 import { type CircuitCore, type CircuitSettings, REFUSED } from "./circuitCore.ts"
 import type { CircuitOpen } from "./circuitOpen.ts"
 import { liveClock, roughMillis } from "./liveClock.ts"
@@ -17,17 +18,8 @@ export interface Judgement {
 /** Judges how a call ended. Interruptions never come here: they say nothing. */
 export type Classify<A = never, E = never> = (exit: Exit.Exit<A, E>) => BreakerVerdict | Judgement
 
-/** Refusals of our own policies: no provider was asked. */
-const localRefusals = new Set([
-  "CircuitOpen",
-  "BulkheadFull",
-  "RateLimited",
-  "CallShed",
-  "BudgetExhausted",
-  "DeadlineExceeded",
-  "LevelTooLow",
-  "AllProvidersFailed"
-])
+/** Verdicts of our own policies, which say nothing of the provider. */
+const ownVerdicts = new Set([...refusals, "BudgetExhausted", "DeadlineExceeded", "AllProvidersFailed"])
 
 /**
  * How a call's end is judged by default.
@@ -47,7 +39,7 @@ export const classify: Classify<unknown, unknown> = (exit) => {
     return openForMillis === undefined ? breaker : { verdict: breaker, openFor: openForMillis }
   }
   const tag = typeof error === "object" && error !== null && "_tag" in error ? error._tag : undefined
-  return typeof tag === "string" && localRefusals.has(tag) ? "Ignored" : "Failure"
+  return typeof tag === "string" && ownVerdicts.has(tag) ? "Ignored" : "Failure"
 }
 
 const firstFail = <E>(cause: Cause.Cause<E>): Cause.Fail<E> | undefined => {

@@ -118,14 +118,15 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
   }
 
   /**
-   * The order of the stages inside retry and hedge, written once: deadline, breaker peek, rate limit, bulkhead, breaker
-   * admit. The attempt timeout, chaos and the call follow in `launch`.
+   * The order of the stages inside retry and hedge, written once: deadline, breaker peek, rate limit, bulkhead, predictor,
+   * breaker admit. The attempt timeout, chaos and the call follow in `launch`.
    *
    * The breaker is asked twice. First it is only looked at, so that an open circuit burns no token of the limit. The
-   * admission that counts comes last, so that no probe waits in a queue and who waited through a trip is refused.
+   * admission that counts comes last, so that no probe waits in a queue and who waited through a trip is refused. The
+   * predictor has a say only while the circuit is closed: what probes are for is not its business.
    */
   ask(): Answer {
-    const { call, clocked, stages: { bulkhead, rateLimit } } = this.plan
+    const { call, clocked, stages: { bulkhead, predictor, rateLimit } } = this.plan
     const { circuit } = this
     const now = clocked || (circuit !== undefined && circuit.era < 0) ? this.now() : 0
     if (now >= this.deadlineAt) return this.refuse(fail(this.exceeded()), now)
@@ -137,6 +138,9 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
     if (bulkhead !== undefined && !this.held) {
       this.held = bulkhead.core.tryAcquire()
       if (!this.held) return "AwaitPermit"
+    }
+    if (predictor !== undefined && (circuit === undefined || circuit.era >= 0) && !predictor.stage.admits(now)) {
+      return this.refuse(fail(predictor.stage.refused(now)), now)
     }
     if (circuit !== undefined) {
       this.token = circuit.admit(now)
@@ -308,6 +312,7 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
     else this.succeededTraced(this.span, latency, now)
     stages.rateLimit?.core.limiter.feedback?.(false, now)
     if (!stages.timed) return
+    stages.predictor?.stage.settle(false, latency, now)
     stages.timeout?.quantile?.record(latency, now)
     shared.latencies?.record(latency, now)
     shared.recorder?.end("success", latency, now)
@@ -325,7 +330,7 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
 
   protected providerFailed(error: ProviderError, now: number): void {
     const { circuit } = this
-    const { call: { shared: { recorder } }, stages: { rateLimit } } = this.plan
+    const { call: { shared: { recorder } }, stages: { predictor, rateLimit } } = this.plan
     const { breaker, openForMillis } = error.verdicts
     const latency = this.latency(now)
     const hold = error.reason._tag === "RateLimitError" && error.retryAfter !== undefined
@@ -334,6 +339,7 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
     this.failure ??= fail(error)
     rateLimit?.core.holdUntil(hold)
     if (error.reason._tag === "RateLimitError") rateLimit?.core.limiter.feedback?.(true, now)
+    if (breaker !== "Ignored") predictor?.stage.settle(breaker === "Failure", latency, now)
     if (circuit !== undefined) {
       const wasOpen = is(circuit, "Open")
       circuit.settle(this.token, breaker, latency, now, openForMillis)

@@ -20,6 +20,8 @@ export interface PipelineChanges {
   readonly retry?: Overlay<Pipeline.RetryOptions> | undefined
   readonly breaker?: Overlay<Pipeline.BreakerOptions> | undefined
   readonly hedge?: Overlay<Pipeline.HedgeOptions> | undefined
+  /** Can be turned off. */
+  readonly predictor?: false | undefined
   readonly rateLimit?: Overlay<Omit<RateLimit.Options, "name">> | undefined
   readonly bulkhead?: Overlay<Omit<Bulkhead.Options, "name">> | undefined
 }
@@ -40,7 +42,7 @@ export const changed = (options: Loose, changes: PipelineChanges | undefined): L
 }
 
 /** Stages whose errors are in the types of calls. */
-const refusing = ["breaker", "rateLimit", "bulkhead"] as const
+const refusing = ["predictor", "breaker", "rateLimit", "bulkhead"] as const
 
 /** Refuses changes of what was never there, or is not ours. */
 export const checkStages = (first: Pipeline.Options, next: Pipeline.Options): void => {
@@ -78,6 +80,7 @@ export const variantsOf = Effect.fnUntraced(function*(
   going: Going | undefined
 ): Effect.fn.Return<Variants, InvalidOptions> {
   const whole = going === undefined ? yield* Pipeline.make(options) : yield* Pipeline.remake(options, {
+    predictor: going.first.whole.predictor,
     breaker: going.first.whole.breaker,
     bulkhead: going.first.whole.bulkhead,
     rateLimit: going.rateLimit,

@@ -14,6 +14,7 @@ export interface Facts {
   readonly breaker: { readonly failureThreshold: number; readonly recoveryMillis: number } | undefined
   readonly rateLimitWaitMillis: number | undefined
   readonly bulkhead: { readonly limit: number; readonly queue: number; readonly maxWaitMillis: number } | undefined
+  readonly predictor: "shadow" | "shed" | undefined
   readonly timeoutMillis: number | undefined
   /** Attempts that the protected work makes by itself, such as a client library's own retries, for each of ours. */
   readonly attemptsInside: number
@@ -81,6 +82,7 @@ const stagesOf = (facts: Facts): Explanation["stages"] => {
     bulkhead,
     deadlineMillis,
     hedge,
+    predictor,
     retry,
     retryBase,
     rateLimitWaitMillis,
@@ -115,6 +117,9 @@ const stagesOf = (facts: Facts): Explanation["stages"] => {
   }
   if (bulkhead !== undefined) {
     add("bulkhead", `${bulkhead.limit} at once, ${bulkhead.queue} waiting up to ${shown(bulkhead.maxWaitMillis)}`)
+  }
+  if (predictor !== undefined) {
+    add("predictor", predictor === "shed" ? "sheds a share of the calls while it sees trouble coming" : "watches only")
   }
   if (breaker !== undefined) {
     add(

@@ -4,6 +4,7 @@ import * as Bulkhead from "../Bulkhead.ts"
 import * as CircuitBreaker from "../CircuitBreaker.ts"
 import { Classifier } from "../Classifier.ts"
 import * as Event from "../Event.ts"
+import * as FailurePredictor from "../FailurePredictor.ts"
 import * as Hedge from "../Hedge.ts"
 import { InvalidOptions } from "../InvalidOptions.ts"
 import * as RateLimit from "../RateLimit.ts"
@@ -27,6 +28,11 @@ export interface Options {
   readonly retry?: true | RetryOptions | undefined
   /** Adds no error. Only idempotent calls are hedged; it shares the budget of `retry`. */
   readonly hedge?: HedgeOptions | undefined
+  /**
+   * Watches for trouble before the circuit opens, and holds its alarms against the circuit's openings. Adds `CallShed`
+   * where it is told to `"shed"`.
+   */
+  readonly predictor?: true | PredictorOptions | FailurePredictor.Service | undefined
   /** Adds `CircuitOpen`. */
   readonly breaker?: true | BreakerOptions | CircuitBreaker.Service | undefined
   /** Adds `RateLimited`. */
@@ -39,6 +45,7 @@ export interface Options {
 
 export type RetryOptions = Omit<Retry.Options, "provider">
 export type HedgeOptions = Omit<Hedge.Options, "provider" | "countsRequests">
+export type PredictorOptions = Omit<FailurePredictor.Options, "name" | "classify">
 export type BreakerOptions = Omit<CircuitBreaker.Options, "name" | "classify">
 
 /** The name that the breaker of a pipeline knows a circuit by. */
@@ -81,6 +88,13 @@ export const partsOf = Effect.fnUntraced(function*(options: Options): Effect.fn.
     "bulkhead",
     given<Bulkhead.Service, Bulkhead.Options>(options.bulkhead, (own) => Bulkhead.make({ name: provider, ...own }))
   )
+  const predictor = yield* part(
+    "predictor",
+    given<FailurePredictor.Service, PredictorOptions>(
+      options.predictor,
+      (own) => FailurePredictor.make({ ...own, name: provider })
+    )
+  )
   const retry = yield* part("retry", retryOf(options))
   const hedge = yield* part("hedge", hedgeOf(options, retry?.budget))
   const classifier = yield* Classifier
@@ -91,13 +105,14 @@ export const partsOf = Effect.fnUntraced(function*(options: Options): Effect.fn.
     provider,
     retry: retry?.core,
     hedge,
+    predictor,
     breaker,
     rateLimit,
     bulkhead,
     timeout,
     attemptMillis: typeof retry?.attemptTime === "number" ? retry.attemptTime : 0,
     toError: classifier.toError,
-    timed: telemetry !== undefined || timeout?.quantile !== undefined || measured ||
+    timed: telemetry !== undefined || predictor !== undefined || timeout?.quantile !== undefined || measured ||
       (retry !== undefined && retry.core.settings.maxElapsedMillis < Infinity) || countsSlowCalls(options.breaker),
     waiting: new Map()
   }
@@ -273,6 +288,7 @@ export const factsOf = (options: Options, { budget, stages }: Parts, attemptsIns
       queue: typeof options.bulkhead === "object" && !isService(options.bulkhead) ? options.bulkhead.queue ?? 64 : 64,
       maxWaitMillis: maxWait(options.bulkhead, "1 second")
     },
+    predictor: stages.predictor?.stage.mode,
     timeoutMillis: timeout?.millis,
     attemptsInside
   }

@@ -377,23 +377,13 @@ const failuresOf = (service: string, error: Failing): ReadonlyArray<Served.Failu
     ? error.failures
     : [Served.failure(error instanceof ProviderError ? error.provider : service, error)]
 
-/** Failures that say that nobody was asked. */
-const refusals: ReadonlySet<string> = new Set([
-  "CircuitOpen",
-  "BulkheadFull",
-  "RateLimited",
-  "FallbackFull",
-  "Unavailable",
-  "LevelTooLow"
-])
-
 const outcomeOf = (exit: Exit.Exit<AnyServed, Failing>): CallOutcome => {
   if (exit._tag === "Success") return "success"
   const error = Exit.findErrorOption(exit)
   if (Option.isNone(error)) return Exit.hasInterrupts(exit) ? "cancelled" : "failure"
   // The caller's own fault was answered as it should be: it burns nobody's error budget.
   if (error.value instanceof ProviderError && error.value.verdicts.breaker === "Success") return "success"
-  return failuresOf("", error.value).every(({ category }) => refusals.has(category)) ? "refused" : "failure"
+  return failuresOf("", error.value).every(({ category }) => Served.refusals.has(category)) ? "refused" : "failure"
 }
 
 /** The category of the last provider that failed. */

@@ -3,6 +3,7 @@ import type { Effect, Exit, Fiber } from "effect"
 import type * as Bulkhead from "../Bulkhead.ts"
 import type * as CircuitBreaker from "../CircuitBreaker.ts"
 import type { FailureContext } from "../Classifier.ts"
+import type * as FailurePredictor from "../FailurePredictor.ts"
 import type * as Hedge from "../Hedge.ts"
 import type { ProviderError } from "../ProviderError.ts"
 import type * as RateLimit from "../RateLimit.ts"
@@ -18,6 +19,7 @@ export interface Stages {
   readonly provider: string
   readonly retry: RetryCore | undefined
   readonly hedge: Hedge.Service | undefined
+  readonly predictor: FailurePredictor.Service | undefined
   readonly breaker: CircuitBreaker.Service | undefined
   readonly rateLimit: RateLimit.Service | undefined
   readonly bulkhead: Bulkhead.Service | undefined

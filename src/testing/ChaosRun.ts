@@ -15,7 +15,7 @@ import * as FaultTolerance from "../FaultTolerance.ts"
 import { ProviderError } from "../ProviderError.ts"
 import * as ResponseCache from "../ResponseCache.ts"
 import * as RetryBudget from "../RetryBudget.ts"
-import type * as Served from "../Served.ts"
+import * as Served from "../Served.ts"
 import * as Telemetry from "../Telemetry.ts"
 import * as VirtualTime from "./VirtualTime.ts"
 
@@ -277,14 +277,7 @@ const recovers = Effect.fnUntraced(function*(
   }
 })
 
-const tags = new Set([
-  "AllProvidersFailed",
-  "DeadlineExceeded",
-  "LevelTooLow",
-  "CircuitOpen",
-  "BulkheadFull",
-  "RateLimited"
-])
+const tags = new Set([...Served.refusals, "AllProvidersFailed", "DeadlineExceeded"])
 
 const known = (error: { readonly _tag: string }): boolean => error instanceof ProviderError || tags.has(error._tag)
 

@@ -17,7 +17,7 @@ import * as FaultTolerance from "../FaultTolerance.ts"
 import { checked, checks } from "../internal/options.ts"
 import type { InvalidOptions } from "../InvalidOptions.ts"
 import { mayRetry, ProviderError, ServiceUnavailableError } from "../ProviderError.ts"
-import type { Served } from "../Served.ts"
+import { refusals, type Served } from "../Served.ts"
 import type { LevelInput, LevelTooLow } from "../ServiceLevel.ts"
 import { checkSearch, everyDocument, mostHits, refusal } from "./internal/requests.ts"
 import * as Outbox from "./Outbox.ts"
@@ -505,7 +505,7 @@ const providerError = (provider: string, operation: string, error: Failing): Pro
 const surelyNotDone = (cause: Cause.Cause<ProviderError>): boolean =>
   Option.exists(
     Cause.findErrorOption(cause),
-    (error) => mayRetry(error, false) || error.verdicts.breaker !== "Failure" || error.reason.detail === "CircuitOpen"
+    (error) => mayRetry(error, false) || error.verdicts.breaker !== "Failure" || refusals.has(error.reason.detail ?? "")
   )
 
 const lossesIn = (value: unknown): number =>
@@ -564,13 +564,6 @@ const lossesOf = (each: ReadonlyArray<ReadonlyArray<Loss>>): ReadonlyArray<Loss>
     loss !== "OnlyStopWords" || each.every((losses) => losses.includes("OnlyStopWords"))
   )
 
-const refusals: ReadonlySet<string> = new Set([
-  "CircuitOpen",
-  "BulkheadFull",
-  "RateLimited",
-  "FallbackFull",
-  "Unavailable"
-])
 const lateness: ReadonlySet<string> = new Set(["NotWaitedFor", "TIMEOUT", "DeadlineExceeded"])
 
 /** What became of each source. */
