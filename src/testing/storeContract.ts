@@ -343,6 +343,29 @@ export const cases = (options?: Options): ReadonlyArray<Case> => {
         store.search({ query: "zebra", filter: JSON.parse("{\"type\":\"eq\",\"key\":\"a\",\"value\":{}}") })
       )
     }),
+    "refuses a filter beyond the limits, before it asks anybody": Effect.fnUntraced(function*(store) {
+      yield* store.add(document("one", "zebras", { a: 1 }))
+      const search = (filter: Filter) => store.search({ query: "zebras", filter })
+      const leaf: Filter = { type: "eq", key: "a", value: 1 }
+      const nested = (depth: number): Filter =>
+        Array.from({ length: depth }).reduce<Filter>((inner) => ({ type: "and", filters: [inner] }), leaf)
+      const wide = (width: number): Filter => ({ type: "or", filters: Array.from({ length: width }, () => leaf) })
+      const listed = (length: number): Filter => ({ type: "in", key: "a", value: Array.from({ length }, (_, i) => i) })
+      const bad: ReadonlyArray<readonly [what: string, filter: Filter]> = [
+        ["an empty key", { ...leaf, key: "" }],
+        ["a long key", { ...leaf, key: "k".repeat(65) }],
+        ["a long value", { ...leaf, value: "v".repeat(513) }],
+        ["a long value in a list", { type: "nin", key: "a", value: ["v".repeat(513)] }],
+        ["a value that is no number", { ...leaf, value: Number.NaN }],
+        ["a key with a NUL", { ...leaf, key: "a\0" }],
+        ["a deep filter", nested(17)],
+        ["an endless one", nested(100_000)],
+        ["a wide one", wide(1_000)],
+        ["a long list", listed(1_000)]
+      ]
+      for (const [what, filter] of bad) yield* refused(what, search(filter))
+      for (const filter of [nested(15), wide(900), listed(900), { ...leaf, key: "k".repeat(64) }]) yield* search(filter)
+    }),
     "loses nothing to a filter that few documents pass": Effect.fnUntraced(function*(store) {
       yield* store.addMany(
         Array.from({ length: 300 }, (_, i) => document(`d${i}`, `zebra number ${i} of many`, { rare: i % 60 === 7 }))
@@ -385,6 +408,7 @@ export const cases = (options?: Options): ReadonlyArray<Case> => {
       if (space !== undefined) {
         yield* refused("another width", store.search({ query: "zebras", vector: { space, values: [1, 0, 0] } }))
       }
+      if (store.space !== undefined) strictEqual(store.space, space)
     }),
     "counts its documents and answers a health check": Effect.fnUntraced(function*(store) {
       yield* store.health

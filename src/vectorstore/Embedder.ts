@@ -33,9 +33,9 @@ export interface TermStatistics {
   readonly frequency: (term: string) => number
 }
 
-/** What an embedder does. */
-export interface Service {
-  readonly space: EmbeddingSpace
+/** What an embedder does, in the one space it embeds into. */
+export interface Service<Space extends string = string> {
+  readonly space: EmbeddingSpace<Space>
   /** True where queries are embedded better with the store's `statistics`. */
   readonly usesStatistics?: boolean | undefined
   /** What a place among its vectors counts in a hybrid search, beside 1 for a place among the words. Defaults to 1. */
@@ -45,31 +45,42 @@ export interface Service {
     texts: ReadonlyArray<string>,
     role: Role,
     statistics?: TermStatistics
-  ) => Effect.Effect<ReadonlyArray<Vector>, ProviderError>
+  ) => Effect.Effect<ReadonlyArray<Vector<Space>>, ProviderError>
 }
 
 /** Turns texts into vectors of one space. */
 export class Embedder extends Context.Service<Embedder, Service>()("holdfast/vectorstore/Embedder") {}
 
-export interface LocalOptions {
+export interface LocalOptions<Dimensions extends number = number> {
   /** 64 to 16,000. Defaults to 1,536. */
-  readonly dimensions?: number | undefined
+  readonly dimensions?: Dimensions | undefined
 }
+
+/** The local embedder's space. */
+export type LocalSpace<Dimensions extends number = 1_536> = `local/hashed-words/${Dimensions}@1`
 
 /**
  * An embedder without a network: each term is hashed to a few signed coordinates, weighted, and the whole is brought to
  * length 1. Deterministic. It knows words, not meanings: texts are near when they share telling words.
  */
-export const makeLocal = (options?: LocalOptions): Service => {
+export const makeLocal = <const Dimensions extends number = 1_536>(
+  options?: LocalOptions<Dimensions>
+): Service<LocalSpace<Dimensions>> => {
   const dimensions = options?.dimensions ?? 1_536
-  const space: EmbeddingSpace = {
-    id: `local/hashed-words/${dimensions}@1`,
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- without options the width is the default of both
+  const id = `local/hashed-words/${dimensions}@1` as LocalSpace<Dimensions>
+  const space: EmbeddingSpace<LocalSpace<Dimensions>> = {
+    id,
     provider: "local",
     model: "hashed-words",
     dimensions,
     revision: "1"
   }
-  const vector = (text: string, role: Role, statistics: TermStatistics | undefined): Vector => {
+  const vector = (
+    text: string,
+    role: Role,
+    statistics: TermStatistics | undefined
+  ): Vector<LocalSpace<Dimensions>> => {
     const values = new Float64Array(dimensions)
     for (const [term, count] of counts(text)) {
       // Documents are weighed without looking at others, so that they need no new vector when others come; how telling
@@ -101,7 +112,7 @@ export const makeLocal = (options?: LocalOptions): Service => {
 }
 
 /** The local embedder of 1,536 dimensions. */
-export const local: Layer.Layer<Embedder> = Layer.sync(Embedder, makeLocal)
+export const local: Layer.Layer<Embedder> = Layer.sync(Embedder, () => makeLocal())
 
 /** The local embedder of another width. */
 export const layerLocal = (options?: LocalOptions): Layer.Layer<Embedder, InvalidOptions> =>
@@ -126,17 +137,17 @@ export interface CacheOptions {
  * In one space the same text always has the same vector, so there is no age. An embedder that uses statistics is given
  * back as it is: its vectors change with the collection.
  */
-export const cached = (embedder: Service, options?: CacheOptions): Service => {
+export const cached = <Space extends string>(embedder: Service<Space>, options?: CacheOptions): Service<Space> => {
   if (embedder.usesStatistics === true) return embedder
   const capacity = options?.capacity ?? 10_000
-  const known = new Map<string, Vector>()
-  const remember = (text: string, vector: Vector): void => {
+  const known = new Map<string, Vector<Space>>()
+  const remember = (text: string, vector: Vector<Space>): void => {
     known.delete(text)
     known.set(text, vector)
     const [oldest] = known.keys()
     if (known.size > capacity && oldest !== undefined) known.delete(oldest)
   }
-  const embed: Service["embed"] = Effect.fnUntraced(function*(texts, role) {
+  const embed: Service<Space>["embed"] = Effect.fnUntraced(function*(texts, role) {
     if (role === "document") return yield* embedder.embed(texts, role)
     const vectors = texts.map((text) => known.get(text))
     const missing = texts.filter((_, i) => vectors[i] === undefined)
@@ -154,9 +165,12 @@ export const cached = (embedder: Service, options?: CacheOptions): Service => {
 
 /**
  * Asks the next route when one fails: another key, region or deployment of the same model. Routes to another space are
- * refused: their vectors would be noise among these.
+ * refused, by the compiler where it knows the space: their vectors would be noise among these.
  */
-export const fallback = (first: Service, ...others: ReadonlyArray<Service>): Effect.Effect<Service, InvalidOptions> => {
+export const fallback = <Space extends string>(
+  first: Service<Space>,
+  ...others: ReadonlyArray<Service<NoInfer<Space>>>
+): Effect.Effect<Service<Space>, InvalidOptions> => {
   const foreign = others.find(({ space }) => space.id !== first.space.id)
   if (foreign !== undefined) {
     return Effect.fail(
@@ -167,7 +181,7 @@ export const fallback = (first: Service, ...others: ReadonlyArray<Service>): Eff
       })
     )
   }
-  const embed: Service["embed"] = (texts, role, statistics) =>
+  const embed: Service<Space>["embed"] = (texts, role, statistics) =>
     others.reduce(
       (attempt, { embed }) =>
         Effect.catch(attempt, (error) =>

@@ -34,6 +34,12 @@ export interface Options {
 export const make = (options?: Options): Effect.Effect<Service, never, Embedder> =>
   Effect.flatMap(Embedder, (embedder) => build(embedder, options))
 
+/** A store with an embedder of a known space: a vector of another one does not compile. */
+export const makeWith = <Space extends string>(
+  embedder: EmbedderService<Space>,
+  options?: Options
+): Effect.Effect<Service<Space>> => build(embedder, options)
+
 /** A store that finds words only and needs no embedder. */
 export const makeLexical = (options?: Options): Effect.Effect<Service> => build(undefined, options)
 
@@ -46,10 +52,10 @@ export const layerLexical = (options?: Options): Layer.Layer<VectorStore> =>
 /** Operation ids are forgotten from the oldest on. */
 const rememberedOperations = 1_000
 
-const build = Effect.fnUntraced(function*(
-  embedder: EmbedderService | undefined,
+const build = Effect.fnUntraced(function*<Space extends string>(
+  embedder: EmbedderService<Space> | undefined,
   options: Options = {}
-): Effect.fn.Return<Service> {
+): Effect.fn.Return<Service<Space>> {
   const name = options.name ?? "memory"
   const documents = new Map<string, Document>()
   const vectors = new Map<string, Float32Array>()
@@ -175,6 +181,7 @@ const build = Effect.fnUntraced(function*(
   return {
     name,
     modes: modesOf(embedder),
+    space: embedder?.space.id,
     search: makeSearch({
       name,
       embedder,

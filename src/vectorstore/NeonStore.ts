@@ -724,6 +724,9 @@ const build = Effect.fnUntraced(function*(
     get modes() {
       return modesOf(state?.vectors._tag === "None" ? undefined : embedder)
     },
+    get space() {
+      return state?.vectors._tag === "None" ? undefined : embedder?.space.id
+    },
     search: (request) => Effect.flatMap(typed("search")(ready), ({ vectors }) => search(vectors)(request)),
     add,
     addMany,

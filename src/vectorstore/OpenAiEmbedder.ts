@@ -10,7 +10,7 @@ import { Effect, Exit, Layer, Request, RequestResolver, Result } from "effect"
 import { checked, checks } from "../internal/options.ts"
 import type { InvalidOptions } from "../InvalidOptions.ts"
 import { ProviderError, UnknownError } from "../ProviderError.ts"
-import { Embedder, type EmbeddingSpace, type Service, type Vector } from "./Embedder.ts"
+import { Embedder, type EmbeddingSpace, type Service } from "./Embedder.ts"
 import { refusal } from "./internal/requests.ts"
 import { type EmbeddingPage, OpenAiClient } from "./OpenAiClient.ts"
 
@@ -21,11 +21,19 @@ const models = {
   "text-embedding-ada-002": { dimensions: 1_536, shortens: false }
 } as const
 
-export interface Options {
+export type Model = keyof typeof models
+
+export interface Options<
+  M extends Model = Model,
+  Dimensions extends number = number,
+  Revision extends string = string
+> {
   /** Defaults to `"text-embedding-3-small"`. */
-  readonly model?: keyof typeof models | undefined
+  readonly model?: M | undefined
   /** Shorter vectors than the model's own: 64 and up. Defaults to the model's. */
-  readonly dimensions?: number | undefined
+  readonly dimensions?: Dimensions | undefined
+  /** To be changed when vectors from now on must not meet those from before. Defaults to `"1"`. */
+  readonly revision?: Revision | undefined
   /** How many requests may run at once for one batch of calls. Defaults to 4. */
   readonly concurrency?: number | undefined
 }
@@ -38,18 +46,34 @@ const textTokensAtMost = 8_000
 // English has four bytes to a token; text in other scripts has fewer.
 const tokensOf = (text: string): number => Math.ceil(Buffer.byteLength(text) / 3)
 
-interface Embed extends Request.Request<ReadonlyArray<Vector>, ProviderError> {
+/** A vector of the model's, brought to length 1. */
+type Values = ReadonlyArray<number>
+
+interface Embed extends Request.Request<ReadonlyArray<Values>, ProviderError> {
   readonly _tag: "Embed"
   readonly texts: ReadonlyArray<string>
 }
 const Embed = Request.tagged<Embed>("Embed")
 
+/** The space of a model, a width and a revision. */
+export type Space<M extends Model, Dimensions extends number, Revision extends string> =
+  `openai/${M}/${Dimensions}@${Revision}`
+
 /** An embedder by the context's client. */
-export const make: (options?: Options) => Effect.Effect<Service, InvalidOptions, OpenAiClient> = Effect.fnUntraced(
-  function*(options: Options = {}) {
+export const make: <
+  M extends Model = "text-embedding-3-small",
+  const Dimensions extends number = typeof models[M]["dimensions"],
+  const Revision extends string = "1"
+>(
+  options?: Options<M, Dimensions, Revision>
+) => Effect.Effect<Service<Space<M, Dimensions, Revision>>, InvalidOptions, OpenAiClient> = Effect.fnUntraced(
+  function*<M extends Model, Dimensions extends number, Revision extends string>(
+    options: Options<M, Dimensions, Revision> = {}
+  ) {
     const client = yield* OpenAiClient
     const { name } = client
-    const model = options.model ?? "text-embedding-3-small"
+    const model: Model = options.model ?? "text-embedding-3-small"
+    const revision: string = options.revision ?? "1"
     const known = models[model]
     const check = checks("OpenAiEmbedder")
     const { concurrency, dimensions } = yield* checked(() => {
@@ -64,12 +88,13 @@ export const make: (options?: Options) => Effect.Effect<Service, InvalidOptions,
       )
       return { dimensions, concurrency: check.int("concurrency", options.concurrency, 4, { min: 1 }) }
     })
-    const space: EmbeddingSpace = {
-      id: `openai/${model}/${dimensions}@1`,
+    const space: EmbeddingSpace<Space<M, Dimensions, Revision>> = {
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what is not given is the default of both
+      id: `openai/${model}/${dimensions}@${revision}` as Space<M, Dimensions, Revision>,
       provider: "openai",
       model,
       dimensions,
-      revision: "1"
+      revision
     }
 
     const broken = (message: string): ProviderError =>
@@ -86,8 +111,8 @@ export const make: (options?: Options) => Effect.Effect<Service, InvalidOptions,
       })
 
     /** The vectors in the order of the texts; the API tells their places, not their order. */
-    const vectorsOf = (page: EmbeddingPage, count: number): Result.Result<ReadonlyArray<Vector>, ProviderError> => {
-      const vectors = new Map<number, Vector>()
+    const vectorsOf = (page: EmbeddingPage, count: number): Result.Result<ReadonlyArray<Values>, ProviderError> => {
+      const vectors = new Map<number, Values>()
       for (const { embedding, index } of page.data) {
         const values = typeof embedding === "string" ? decodeBase64(embedding) : embedding
         if (values.length !== dimensions || !values.every(Number.isFinite)) {
@@ -95,7 +120,7 @@ export const make: (options?: Options) => Effect.Effect<Service, InvalidOptions,
         }
         const length = Math.hypot(...values)
         if (length === 0) return Result.fail(broken("A vector is all zeros"))
-        vectors.set(index, { space: space.id, values: values.map((value) => value / length) })
+        vectors.set(index, values.map((value) => value / length))
       }
       const ordered = Array.from({ length: count }, (_, i) => vectors.get(i))
       const whole = ordered.filter((vector) => vector !== undefined)
@@ -107,7 +132,7 @@ export const make: (options?: Options) => Effect.Effect<Service, InvalidOptions,
     /** One request; a batch that is refused is halved, so that no text is refused for another's sake. */
     const embedBatch = (
       texts: ReadonlyArray<string>
-    ): Effect.Effect<ReadonlyArray<Result.Result<Vector, ProviderError>>> =>
+    ): Effect.Effect<ReadonlyArray<Result.Result<Values, ProviderError>>> =>
       client.embeddings({ model, input: texts, ...(known.shortens ? { dimensions } : {}) }).pipe(
         Effect.flatMap((page) => Effect.fromResult(vectorsOf(page, texts.length))),
         Effect.matchEffect({
@@ -155,7 +180,10 @@ export const make: (options?: Options) => Effect.Effect<Service, InvalidOptions,
           ? Effect.succeed([])
           : texts.some((text) => text.trim() === "")
           ? Effect.fail(refusal(name, "embed", "An empty text has no embedding", "Text"))
-          : Effect.request(Embed({ texts: texts.map((text) => cutToTokens(text)) }), resolver)
+          : Effect.map(
+            Effect.request(Embed({ texts: texts.map((text) => cutToTokens(text)) }), resolver),
+            (vectors) => vectors.map((values) => ({ space: space.id, values }))
+          )
     } satisfies Service
   }
 )

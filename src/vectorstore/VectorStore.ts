@@ -16,10 +16,10 @@ export type DocumentId = typeof DocumentId.Type
 export const Scalar = Schema.Union([Schema.String.check(Schema.isMaxLength(512)), Schema.Finite, Schema.Boolean])
 export type Scalar = typeof Scalar.Type
 
+const Key = Schema.String.check(Schema.isNonEmpty(), Schema.isMaxLength(64))
+
 /** At most 16 keys of at most 64 characters, as every store here can hold. */
-export const Attributes = Schema.Record(Schema.String.check(Schema.isNonEmpty(), Schema.isMaxLength(64)), Scalar).check(
-  Schema.isMaxProperties(16)
-)
+export const Attributes = Schema.Record(Key, Scalar).check(Schema.isMaxProperties(16))
 export type Attributes = typeof Attributes.Type
 
 export const Document = Schema.Struct({
@@ -40,7 +40,8 @@ export type DocumentPatch = typeof DocumentPatch.Type
 
 /**
  * Which documents may be found. A missing key fails `eq gt gte lt lte in` and satisfies `ne` and `nin`, in every store.
- * Values of another type than the attribute's compare as unequal, and as neither greater nor less.
+ * Values of another type than the attribute's compare as unequal, and as neither greater nor less. At most 16 deep, with
+ * at most 1,000 conditions and listed values in all.
  */
 export type Filter =
   | { readonly type: "eq" | "ne" | "gt" | "gte" | "lt" | "lte"; readonly key: string; readonly value: Scalar }
@@ -50,10 +51,10 @@ export type Filter =
 export const Filter: Schema.Codec<Filter> = Schema.Union([
   Schema.Struct({
     type: Schema.Literals(["eq", "ne", "gt", "gte", "lt", "lte"]),
-    key: Schema.NonEmptyString,
+    key: Key,
     value: Scalar
   }),
-  Schema.Struct({ type: Schema.Literals(["in", "nin"]), key: Schema.NonEmptyString, value: Schema.Array(Scalar) }),
+  Schema.Struct({ type: Schema.Literals(["in", "nin"]), key: Key, value: Schema.Array(Scalar) }),
   Schema.Struct({
     type: Schema.Literals(["and", "or"]),
     filters: Schema.Array(Schema.suspend((): Schema.Codec<Filter> => Filter))
@@ -64,11 +65,11 @@ export const Filter: Schema.Codec<Filter> = Schema.Union([
 export const SearchMode = Schema.Literals(["vector", "lexical", "hybrid"])
 export type SearchMode = typeof SearchMode.Type
 
-export interface SearchRequest {
+export interface SearchRequest<Space extends string = string> {
   /** The words to look for: 1 to 10,000 characters. */
   readonly query: string
   /** Vector search with this instead of the query's own embedding. Refused when its space is not the store's. */
-  readonly vector?: Vector | undefined
+  readonly vector?: Vector<Space> | undefined
   /** Defaults to the store's best. */
   readonly mode?: SearchMode | undefined
   readonly filter?: Filter | undefined
@@ -143,13 +144,22 @@ export const Stats = Schema.Struct({
 })
 export type Stats = typeof Stats.Type
 
-/** One provider of documents and search. */
-export interface Service {
+/** One provider of documents and search. `Space` is the embedding space whose vectors it takes, where it is known. */
+export interface Service<Space extends string = string> {
   /** Names the provider in errors, answers and metrics. */
   readonly name: string
   /** What it can do; the first is its best. */
   readonly modes: ReadonlyArray<SearchMode>
-  readonly search: (request: SearchRequest) => Effect.Effect<SearchAnswer, ProviderError>
+  /** The space of the vectors that a search may be given; absent where it takes none. */
+  readonly space?: Space | undefined
+  /**
+   * Whether the filter is applied while it searches. Where not, it looks through what it found, and says so when it may
+   * have missed some. Defaults to yes for every filter.
+   */
+  readonly filters?: ((filter: Filter) => boolean) | undefined
+  // A method: a store of a known space may stand where any store does, and there a vector is checked when it comes.
+  // oxlint-disable-next-line typescript/method-signature-style
+  search(this: void, request: SearchRequest<Space>): Effect.Effect<SearchAnswer, ProviderError>
   /** Stores the document, replacing one of the same id. */
   readonly add: (document: Document) => Effect.Effect<void, ProviderError>
   /** One bad document does not lose the others; fails only when nothing can be said of any. */

@@ -1,7 +1,10 @@
-import { assert, it } from "@effect/vitest"
+import { assert, expectTypeOf, it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
 import { ProviderError, ServiceUnavailableError, ValidationError } from "../../src/ProviderError.ts"
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
+import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
+import type * as OpenAiEmbedder from "../../src/vectorstore/OpenAiEmbedder.ts"
+import type { Service, VectorStore } from "../../src/vectorstore/VectorStore.ts"
 
 const local = Embedder.makeLocal()
 const dot = (a: Embedder.Vector, b: Embedder.Vector) =>
@@ -95,6 +98,33 @@ it.effect("scenario 61: only another route to the same space takes over", () =>
       Effect.flatMap(Embedder.fallback(picky.service, untouched.service), ({ embed }) => embed(["x"], "query"))
     )
     assert.deepStrictEqual(untouched.asked, [])
+  }))
+
+it.effect("a vector of another space does not compile where the space is known, and is refused where it is not", () =>
+  Effect.gen(function*() {
+    const wide = Embedder.makeLocal()
+    const narrow = Embedder.makeLocal({ dimensions: 64 })
+    expectTypeOf(wide.space.id).toEqualTypeOf<"local/hashed-words/1536@1">()
+    expectTypeOf(narrow).toEqualTypeOf<Embedder.Service<"local/hashed-words/64@1">>()
+    expectTypeOf<Effect.Success<ReturnType<typeof OpenAiEmbedder.make<"text-embedding-3-large", 1_024>>>>()
+      .toEqualTypeOf<Embedder.Service<"openai/text-embedding-3-large/1024@1">>()
+    expectTypeOf<Effect.Success<ReturnType<typeof OpenAiEmbedder.make<"text-embedding-ada-002">>>>()
+      .toEqualTypeOf<Embedder.Service<"openai/text-embedding-ada-002/1536@1">>()
+    const [vector] = yield* narrow.embed(["zebras"], "query")
+    const store = yield* MemoryStore.makeWith(wide)
+    expectTypeOf(store.space).toEqualTypeOf<"local/hashed-words/1536@1" | undefined>()
+    // @ts-expect-error -- a query of one space among rows of another
+    const typed = yield* Effect.flip(store.search({ query: "zebras", vector }))
+    assert.strictEqual(typed.reason.detail, "ForeignSpace")
+    const [own] = yield* wide.embed(["zebras"], "query")
+    assert.deepStrictEqual((yield* store.search({ query: "zebras", vector: own })).mode, "vector")
+    // @ts-expect-error -- a route to another space
+    const routes = yield* Effect.flip(Embedder.fallback(wide, narrow))
+    assert.strictEqual(routes.field, "others")
+    // Any store stands for a store, and there the vector is looked at when it comes.
+    const any: Service = store
+    expectTypeOf<typeof store>().toExtend<(typeof VectorStore)["Service"]>()
+    assert.strictEqual((yield* Effect.flip(any.search({ query: "zebras", vector }))).reason.detail, "ForeignSpace")
   }))
 
 it.effect("a senseless width is refused by name", () =>

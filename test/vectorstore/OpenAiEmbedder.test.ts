@@ -103,6 +103,14 @@ it.live("refuses what is no vector, and an empty text", () =>
     assert.strictEqual(down.reason._tag, "ServiceUnavailableError")
   }))
 
+it.live("vectors of another revision are of another space", () =>
+  Effect.gen(function*() {
+    const { embedder } = yield* setUp({ dimensions: 64, revision: "2026-11" })
+    const [vector] = yield* embedder.embed(["zebras"], "query")
+    assert.strictEqual(vector?.space, "openai/text-embedding-3-small/64@2026-11")
+    assert.strictEqual(embedder.space.revision, "2026-11")
+  }))
+
 it.live("refuses widths that the model cannot have", () =>
   Effect.gen(function*() {
     for (

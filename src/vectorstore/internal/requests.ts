@@ -15,6 +15,8 @@ import {
 export const longestQuery = 10_000
 export const mostHits = 100
 export const longestPage = 1_000
+const deepestFilter = 16
+const largestFilter = 1_000
 
 /** The caller's fault: told before anything was sent. */
 export const refusal = (provider: string, operation: string, message: string, detail: string): ProviderError =>
@@ -51,7 +53,28 @@ const problem = <A>(schema: Schema.Codec<A, unknown>) => {
 }
 const documentProblem = problem(Document)
 const patchProblem = problem(DocumentPatch)
-const filterProblem = problem(Filter)
+const malformedFilter = problem(Filter)
+
+const partsOf = (filter: unknown): ReadonlyArray<unknown> => {
+  if (typeof filter !== "object" || filter === null) return []
+  if ("filters" in filter && Array.isArray(filter.filters)) return filter.filters
+  return "value" in filter && Array.isArray(filter.value) ? filter.value : []
+}
+
+/** Looks level by level, so that none is so deep that a look at it would fail. */
+const sizeProblem = (filter: unknown): string | undefined => {
+  let level: ReadonlyArray<unknown> = [filter]
+  let size = 0
+  for (let depth = 0; level.length > 0; depth++) {
+    size += level.length
+    if (depth > deepestFilter) return `it is more than ${deepestFilter} deep`
+    if (size > largestFilter) return `it has more than ${largestFilter} conditions and values`
+    level = level.flatMap(partsOf)
+  }
+  return undefined
+}
+
+const filterProblem = (filter: Filter): string | undefined => sizeProblem(filter) ?? malformedFilter(filter)
 
 /** Fails with a `ValidationError` where a document could not be stored by every store. */
 export const checkDocument = (provider: string, operation: string, document: Document): ProviderError | undefined => {
