@@ -114,6 +114,7 @@ const losses: { readonly [L in Loss]: string } = {
   LexicalInsteadOfVector: "searched by words instead of meaning",
   VectorInsteadOfLexical: "searched by meaning instead of words",
   FilterWeakened: "the filter could not be applied in full",
+  FewerThanAsked: "there may be more than were found",
   OnlyStopWords: "the query has only words that say nothing"
 }
 

@@ -408,7 +408,6 @@ export const cases = (options?: Options): ReadonlyArray<Case> => {
       if (space !== undefined) {
         yield* refused("another width", store.search({ query: "zebras", vector: { space, values: [1, 0, 0] } }))
       }
-      if (store.space !== undefined) strictEqual(store.space, space)
     }),
     "counts its documents and answers a health check": Effect.fnUntraced(function*(store) {
       yield* store.health

@@ -33,7 +33,7 @@ import { checked, checks } from "../internal/options.ts"
 import { InvalidOptions } from "../InvalidOptions.ts"
 import { ConfigurationError, ProviderError } from "../ProviderError.ts"
 import { compareText, matches } from "./internal/filters.ts"
-import { both, widen } from "./internal/openAiFilters.ts"
+import { both, isExact, widen } from "./internal/openAiFilters.ts"
 import {
   checkBatchSize,
   checkDocument,
@@ -56,6 +56,7 @@ import {
   type Hit,
   type ItemReport,
   type ListRequest,
+  type Loss,
   type Page,
   type SearchAnswer,
   type SearchRequest,
@@ -417,16 +418,16 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
       const limit = yield* checkSearch(name, request, undefined)
       const { filter, mode, query, threshold = 0 } = request
       const hits = new Map<DocumentId, Hit>()
-      const answer = (): SearchAnswer => ({
+      const answer = (...losses: ReadonlyArray<Loss>): SearchAnswer => ({
         mode: "vector",
         hits: Array.from(hits.values()).slice(0, limit),
-        losses: mode === "lexical" || mode === "hybrid" ? ["VectorInsteadOfLexical"] : []
+        losses: mode === "lexical" || mode === "hybrid" ? ["VectorInsteadOfLexical", ...losses] : losses
       })
       const wide = filter === undefined ? "everything" : widen(filter)
       const seen = new Set<DocumentId>()
       for (let round = 0; round < searchRounds && hits.size < limit; round++) {
         // Several passages can be of one document, and a widened filter lets others through.
-        const size = filter === undefined ? Math.min(passagesAtMost, 2 * (limit - hits.size)) : passagesAtMost
+        const size = filter === undefined && round === 0 ? Math.min(passagesAtMost, 2 * limit) : passagesAtMost
         const unseen = seen.size === 0
           ? "everything"
           : { type: "nin" as const, key: OpenAiDocument.idKey, value: Array.from(seen) }
@@ -457,9 +458,11 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
             score: passage.score
           })
         }
-        if (passages.length < size) break
+        if (passages.length < size) return answer()
       }
-      return answer()
+      return hits.size >= limit
+        ? answer()
+        : answer(filter === undefined || isExact(filter) ? "FewerThanAsked" : "FilterWeakened")
     })
 
     const list = Effect.fnUntraced(function*(request: ListRequest = {}): Effect.fn.Return<Page, ProviderError> {
@@ -616,6 +619,7 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
     return {
       name,
       modes: ["vector"],
+      filters: isExact,
       search,
       add,
       addMany,

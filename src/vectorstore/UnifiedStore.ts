@@ -36,7 +36,8 @@ import {
 
 /**
  * `InOrder`: the next source when one fails. `Fastest`: the same, and the one that has been quickest of late is first.
- * `AllAtOnce`: every source, their rankings joined.
+ * `AllAtOnce`: every source, their rankings joined. In the first two, sources that apply the filter while they search go
+ * before those that look through what they found.
  */
 export type Strategy = "InOrder" | "Fastest" | "AllAtOnce"
 
@@ -90,7 +91,13 @@ export interface UnifiedAnswer extends SearchAnswer {
   readonly hits: ReadonlyArray<UnifiedHit>
   readonly answered: ReadonlyArray<SourceAnswer>
   /** Sources that were not asked because they cannot search so. */
-  readonly unfit: ReadonlyArray<string>
+  readonly unfit: ReadonlyArray<Unfit>
+}
+
+/** A source that has not the mode asked for, or whose vectors are of another space than the one given. */
+export interface Unfit {
+  readonly source: string
+  readonly reason: "ModeUnsupported" | "SpaceUnsupported"
 }
 
 /** What became of a source in a search. */
@@ -298,12 +305,16 @@ const build = Effect.fnUntraced(function*(options: Options) {
       return callers && own !== undefined ? own : Fallback.allFailed(name, "search", error.failures)
     }) as Effect.Effect<Found, SearchError>
 
+  /** Whether a document was deleted, and a mirror does not know yet. */
+  const isGone = (service: Service, id: DocumentId): boolean =>
+    outbox.pending(nameOf.get(service) ?? service.name, id) === "delete"
+
   /** One source's answer, as the source alone would give it. */
   const ask = Effect.fnUntraced(function*(
     service: Service,
     request: SearchRequest,
     attempts: Map<Service, number>,
-    unfit: ReadonlyArray<string>
+    unfit: ReadonlyArray<Unfit>
   ): Effect.fn.Return<UnifiedAnswer, ProviderError> {
     const source = nameOf.get(service) ?? service.name
     const attempt = (attempts.get(service) ?? 0) + 1
@@ -315,8 +326,7 @@ const build = Effect.fnUntraced(function*(options: Options) {
     )
     const tookMillis = (yield* Clock.currentTimeMillis) - from
     pace.took(source, tookMillis)
-    // A mirror may not know yet that a document is gone.
-    const hits = answer.hits.filter(({ id }) => outbox.pending(source, id) !== "delete")
+    const hits = answer.hits.filter(({ id }) => !isGone(service, id))
     return {
       ...answer,
       hits,
@@ -330,20 +340,27 @@ const build = Effect.fnUntraced(function*(options: Options) {
     how: SearchOptions = {}
   ): Effect.fn.Return<Found, SearchError> {
     const limit = yield* checkSearch(name, { ...request, vector: undefined }, undefined)
-    const { mode, threshold, vector } = request
-    const wanted = vector === undefined ? mode ?? "hybrid" : "vector"
-    // A hybrid search is made of any.
-    const fit = built.filter(({ service }) => wanted === "hybrid" || service.modes.includes(wanted))
-    if (fit.length === 0) {
-      return yield* refusal(name, "search", `No source can search by ${mode ?? "vector"}`, "Mode")
+    const { filter, mode, threshold, vector } = request
+    const reasons = built.map(({ service }) => whyUnfit(service, request))
+    const unfit = built.flatMap(({ name }, i): ReadonlyArray<Unfit> => {
+      const reason = reasons[i]
+      return reason === undefined ? [] : [{ source: name, reason }]
+    })
+    const able = built.filter((_, i) => reasons[i] === undefined)
+    if (able.length === 0) {
+      return yield* unfit.some(({ reason }) => reason === "SpaceUnsupported")
+        ? refusal(name, "search", `No source takes vectors of the space ${vector?.space}`, "ForeignSpace")
+        : refusal(name, "search", `No source can search by ${mode ?? "vector"}`, "Mode")
     }
+    const applies = ({ service }: Built): boolean => filter === undefined || service.filters?.(filter) !== false
+    const fit = [...able.filter(applies), ...able.filter((it) => !applies(it))]
     const chosen = how.strategy ?? strategy
     const now = yield* Clock.currentTimeMillis
-    const first = chosen === "Fastest"
-      ? pace.choose(fit.filter((it) => it.pipeline.availability(now, "search") === 0))
-      : undefined
-    const policies = arrange(first === undefined ? fit : [first, ...fit.filter((it) => it !== first)])
-    const unfit = built.filter((it) => !fit.includes(it)).map(({ name }) => name)
+    const available = chosen === "Fastest" ? fit.filter((it) => it.pipeline.availability(now, "search") === 0) : []
+    const first = pace.choose(available.some(applies) ? available.filter(applies) : available)
+    const policies = arrange(
+      chosen === "AllAtOnce" ? able : first === undefined ? fit : [first, ...fit.filter((it) => it !== first)]
+    )
     const attempts = new Map<Service, number>()
     const call = {
       operation: "search",
@@ -426,10 +443,19 @@ const build = Effect.fnUntraced(function*(options: Options) {
   const asStore = <A>(operation: string, self: Effect.Effect<A, Failing>): Effect.Effect<A, ProviderError> =>
     Effect.mapError(self, (error) => providerError(name, operation, error))
 
-  const list: Service["list"] = (request) => read("list", (store) => store.list(request))
+  const list: Service["list"] = (request) =>
+    read("list", (store) =>
+      Effect.map(store.list(request), (page) => ({
+        ...page,
+        documents: page.documents.filter(({ id }) => !isGone(store, id))
+      })))
   const store: Service = {
     name,
     modes,
+    get space() {
+      return built.find(({ service }) => service.space !== undefined)?.service.space
+    },
+    filters: (filter) => built.some(({ service }) => service.filters?.(filter) !== false),
     search: (request) =>
       asStore("search", search(request)).pipe(
         Effect.map(({ value: { hits, losses, mode } }) => ({
@@ -464,7 +490,7 @@ const build = Effect.fnUntraced(function*(options: Options) {
       const record = outbox.record("delete", [id])
       return write("delete", (store) => store.delete(id), () => record, record)
     },
-    get: (id) => read("get", (store) => store.get(id)),
+    get: (id) => read("get", (store) => Effect.map(store.get(id), Option.filter(() => !isGone(store, id)))),
     list,
     documents: everyDocument(list),
     stats: Effect.map(read("stats", (store) => store.stats), (stats) => ({ ...stats, modes })),
@@ -511,6 +537,16 @@ const surelyNotDone = (cause: Cause.Cause<ProviderError>): boolean =>
 const lossesIn = (value: unknown): number =>
   Predicate.hasProperty(value, "losses") && Array.isArray(value.losses) ? value.losses.length : 0
 
+/** A hybrid search is made of any mode; a vector is of one space. */
+const whyUnfit = (
+  { modes, space }: Service,
+  { mode = "hybrid", vector }: SearchRequest
+): Unfit["reason"] | undefined => {
+  const wanted = vector === undefined ? mode : "vector"
+  if (wanted !== "hybrid" && !modes.includes(wanted)) return "ModeUnsupported"
+  return vector === undefined || vector.space === space ? undefined : "SpaceUnsupported"
+}
+
 const orderOf = (sources: ReadonlyArray<Built>): string => JSON.stringify(sources.map(({ name }) => name))
 
 /** How quick sources have been, smoothed. */
@@ -526,6 +562,7 @@ class Pace {
 
   /** The leader leads until another is a third quicker; now and then another goes first, so that it can be known. */
   choose(sources: ReadonlyArray<Built>): Built | undefined {
+    if (sources.length === 0) return undefined
     this.searches++
     const unknown = sources.find(({ name }) => !this.millis.has(name))
     if (unknown !== undefined) return unknown
@@ -584,7 +621,7 @@ export const outcomes = (served: Served<UnifiedAnswer>): ReadonlyArray<SourceOut
         ? { _tag: "TimedOut", source }
         : { _tag: "Failed", source, category, ...wait }
     }),
-    ...unfit.map((source): SourceOutcome => ({ _tag: "Skipped", source, reason: "ModeUnsupported" }))
+    ...unfit.map(({ reason, source }): SourceOutcome => ({ _tag: "Skipped", source, reason }))
   ]
 }
 

@@ -89,11 +89,15 @@ export const Hit = Schema.Struct({
 })
 export type Hit = typeof Hit.Type
 
-/** What a search lost against what was asked for. */
+/**
+ * What a search lost against what was asked for. `FilterWeakened`: not all that may pass the filter was looked at.
+ * `FewerThanAsked`: it ended before it had as many as asked for, and there may be more.
+ */
 export const Loss = Schema.Literals([
   "LexicalInsteadOfVector",
   "VectorInsteadOfLexical",
   "FilterWeakened",
+  "FewerThanAsked",
   "OnlyStopWords"
 ])
 export type Loss = typeof Loss.Type

@@ -7,7 +7,7 @@ import * as StoreContract from "../../src/testing/storeContract.ts"
 import { FileId, OpenAiClient, VectorStoreId } from "../../src/vectorstore/OpenAiClient.ts"
 import type * as Client from "../../src/vectorstore/OpenAiClient.ts"
 import * as OpenAiStore from "../../src/vectorstore/OpenAiStore.ts"
-import { Document, DocumentId, type Service, VectorStore } from "../../src/vectorstore/VectorStore.ts"
+import { Document, DocumentId, type Filter, type Service, VectorStore } from "../../src/vectorstore/VectorStore.ts"
 import { eventually } from "../testing/eventually.ts"
 
 const clients = { 6: OpenAI6, 7: OpenAI7 } as const
@@ -190,14 +190,18 @@ it.live("keeps the old version when the new one fails, and finds no old one when
 
 it.live("waits for a file in a status that nobody knows, and not for ever", () =>
   Effect.gen(function*() {
-    const { emulator, store } = yield* setUp({ processingDeadline: "100 millis" }, { processing: "5 millis" })
+    const { emulator, store } = yield* setUp({}, { processing: "5 millis" })
     yield* emulator.fault(Fault.unknownStatus("queued"), { route: "vectorStores.files.retrieve", times: 3 })
     yield* emulator.fault(Fault.status(500), { route: "vectorStores.files.retrieve", times: 2 })
     yield* store.add(document("one"))
     assert.isAtLeast((yield* emulator.requests)["vectorStores.files.retrieve"] ?? 0, 6)
     yield* emulator.resetRequests
     yield* emulator.fault(Fault.unknownStatus("queued"), { route: "vectorStores.files.retrieve" })
-    const error = yield* Effect.flip(store.add(document("two")))
+    const hasty = yield* Effect.flatMap(
+      build(emulator, { processingDeadline: "100 millis" }),
+      (context) => Effect.provideContext(VectorStore, context)
+    )
+    const error = yield* Effect.flip(hasty.add(document("two")))
     assert.deepStrictEqual([error.reason._tag, error.reason.detail], ["TimeoutError", "ProcessingTimeout"])
     // It slept between the looks.
     assert.isBelow((yield* emulator.requests)["vectorStores.files.retrieve"] ?? 0, 60)
@@ -336,6 +340,37 @@ it.live("finds as many documents as asked for, though passages repeat and the AP
     assert.strictEqual(new Set(hits.map(({ id }) => id)).size, 100)
     const few = yield* store.search({ query: "zebras savanna graze", limit: 3 })
     assert.deepStrictEqual(new Set(few.hits.slice(0, 2).map(({ id }) => id as string)), new Set(["long", "longer"]))
+  }))
+
+it.live("says when a filter that the API cannot be trusted with, or a long document, left hits unseen", () =>
+  Effect.gen(function*() {
+    const rare = Array.from(
+      { length: 400 },
+      (_, i) => document(`d${i}`, `zebra number ${i}`, { attributes: { rare: i % 80 === 79 } })
+    )
+    const { store } = yield* setUp({}, { documents: rare })
+    const search = (filter: Filter, limit: number) => store.search({ query: "zebra", filter, limit })
+    const exact: Filter = { type: "eq", key: "rare", value: true }
+    const looked: Filter = { type: "ne", key: "rare", value: false }
+    assert.deepStrictEqual([store.filters?.(exact), store.filters?.(looked)], [true, false])
+    const whole = yield* search(exact, 10)
+    assert.deepStrictEqual([whole.hits.length, whole.losses], [5, []])
+    const part = yield* search(looked, 10)
+    assert.isBelow(part.hits.length, 5)
+    assert.deepStrictEqual(part.losses, ["FilterWeakened"])
+    // As many as asked for is all that was asked for.
+    const enough = yield* search({ type: "ne", key: "rare", value: true }, 10)
+    assert.deepStrictEqual([enough.hits.length, enough.losses], [10, []])
+    // A document of which every answer is full hides the others.
+    const long = yield* setUp({}, {
+      documents: Array.from(
+        { length: 6 },
+        (_, i) => document(`long${i}`, `zebras graze ${"on the wide savanna ".repeat(i + 1)}`.repeat(4_000))
+      )
+    })
+    const few = yield* long.store.search({ query: "zebras graze", limit: 6 })
+    assert.isBelow(few.hits.length, 6)
+    assert.deepStrictEqual(few.losses, ["FewerThanAsked"])
   }))
 
 it.live("a missing vector store is a wrong setting, a wrong key a refusal", () =>

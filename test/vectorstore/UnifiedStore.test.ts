@@ -13,7 +13,14 @@ import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
 import { VectorStoreId } from "../../src/vectorstore/OpenAiClient.ts"
 import * as OpenAiStore from "../../src/vectorstore/OpenAiStore.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
-import { Document, DocumentId, type SearchMode, type Service, VectorStore } from "../../src/vectorstore/VectorStore.ts"
+import {
+  Document,
+  DocumentId,
+  type Filter,
+  type SearchMode,
+  type Service,
+  VectorStore
+} from "../../src/vectorstore/VectorStore.ts"
 import { eventually } from "../testing/eventually.ts"
 
 const document = (name: string, content: string, more?: Partial<Document>): Document =>
@@ -509,6 +516,76 @@ it.effect("asks only the sources that can search so, and says who was left out",
     assert.isTrue(error._tag === "ProviderError" && error.reason._tag === "ValidationError")
   }))
 
+it.effect("a vector goes to the sources of its space alone", () =>
+  Effect.gen(function*() {
+    const narrow = Embedder.makeLocal({ dimensions: 64 })
+    const wide = Embedder.makeLocal()
+    const [words, first, second] = yield* Effect.all([
+      troubled("words"),
+      MemoryStore.makeWith(narrow, { name: "narrow" }),
+      MemoryStore.makeWith(wide, { name: "wide" })
+    ])
+    for (const store of [words.memory, first, second]) yield* store.add(document("one", "zebras graze"))
+    for (const strategy of ["InOrder", "AllAtOnce"] as const) {
+      const unified = yield* UnifiedStore.make({
+        pipeline,
+        strategy,
+        sources: [words.source, { name: "narrow", service: first }, { name: "wide", service: second }]
+      })
+      assert.strictEqual(unified.store.space, narrow.space.id)
+      const [vector] = yield* wide.embed(["zebras"], "query")
+      const served = yield* unified.search({ query: "zebras", vector })
+      assert.deepStrictEqual(
+        UnifiedStore.outcomes(served).map((it) =>
+          it._tag === "Skipped" ? [it.source, it.reason] : [it.source, it._tag]
+        ),
+        [["wide", "Answered"], ["words", "ModeUnsupported"], ["narrow", "SpaceUnsupported"]]
+      )
+      assert.deepStrictEqual([served._tag, UnifiedStore.describe(served)._tag], ["Live", "Complete"])
+      const foreign = { space: "other/model/3@1", values: [1, 0, 0] }
+      const error = yield* Effect.flip(unified.search({ query: "zebras", vector: foreign }))
+      assert.isTrue(error._tag === "ProviderError" && error.reason.detail === "ForeignSpace")
+    }
+  }))
+
+it.effect("a source that applies the filter while it searches goes before one that looks through what it found", () =>
+  Effect.gen(function*() {
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    yield* fill([a, b])
+    const partly: Service = { ...a.memory, filters: (filter) => filter.type === "eq" }
+    const picky = yield* UnifiedStore.make({ pipeline, sources: [{ name: "a", service: partly }, b.source] })
+    const by = (filter: Filter, strategy?: UnifiedStore.Strategy) =>
+      Effect.map(
+        picky.search({ query: "zebras", filter }, { strategy }),
+        (served) => served._tag === "Live" ? [served.provider, served.degraded] : [served._tag]
+      )
+    const exact: Filter = { type: "eq", key: "none", value: 1 }
+    const looked: Filter = { type: "ne", key: "none", value: 1 }
+    assert.deepStrictEqual([yield* by(exact), yield* by(looked)], [["a", false], ["b", false]])
+    assert.deepStrictEqual(
+      new Set((yield* Effect.replicateEffect(by(looked, "Fastest"), 5)).map(([source]) => source)),
+      new Set(["b"])
+    )
+    // Better looked through than not at all.
+    yield* b.is("unconfigured")
+    assert.deepStrictEqual(yield* by(looked), ["a", true])
+  }))
+
+it.effect("as many are found as asked for when a source is down, where the others have them", () =>
+  Effect.gen(function*() {
+    const { a, b, c, unified } = yield* three({ strategy: "AllAtOnce" })
+    yield* a.memory.addMany(Array.from({ length: 100 }, (_, i) => document(`a${i}`, `zebra ${i}`)))
+    yield* b.memory.addMany(Array.from({ length: 100 }, (_, i) => document(`b${i}`, `zebra ${i}`)))
+    yield* c.memory.add(document("c0", "zebra"))
+    for (const limit of [1, 10, 100]) {
+      const count = Effect.map(unified.search({ query: "zebra", limit }), ({ value }) => value.hits.length)
+      yield* b.is("none")
+      assert.strictEqual(yield* count, limit)
+      yield* b.is("unconfigured")
+      assert.strictEqual(yield* count, limit)
+    }
+  }))
+
 it.effect("a complete answer outlives the sources in the cache, and a partial one does not take its place", () =>
   Effect.gen(function*() {
     const { a, b, c, unified } = yield* three({
@@ -631,6 +708,12 @@ it.effect("a document that is deleted is not found in a mirror that does not kno
     assert.isTrue(Option.isSome(yield* b.memory.get(DocumentId.make("one"))))
     const { value } = yield* unified.search({ query: "zebras" })
     assert.deepStrictEqual(value.hits.map(({ id }) => id as string), [])
+    // Nor is it read or listed, while the primary is away.
+    yield* a.is("unconfigured")
+    assert.deepStrictEqual(yield* unified.store.get(DocumentId.make("one")), Option.none())
+    assert.isTrue(Option.isSome(yield* unified.store.get(DocumentId.make("three"))))
+    const { documents } = yield* unified.store.list()
+    assert.deepStrictEqual(documents.map(({ id }) => id as string), ["three", "two"])
   }))
 
 it.effect("reconciling makes a mirror equal to the primary, whatever happened to it", () =>

@@ -41,6 +41,26 @@ export const widen = (filter: Filter): ApiFilter | "everything" | "nothing" => {
   }
 }
 
+/** Whether `widen` lets through nothing besides. */
+export const isExact = (filter: Filter): boolean => {
+  switch (filter.type) {
+    case "ne":
+    case "nin":
+      return false
+    case "eq":
+    case "in":
+      return true
+    case "gt":
+    case "gte":
+    case "lt":
+    case "lte":
+      return typeof filter.value === "number"
+    case "and":
+    case "or":
+      return filter.filters.every(isExact)
+  }
+}
+
 type Widened = ReturnType<typeof widen>
 
 /** Everything that all of them let through. */
