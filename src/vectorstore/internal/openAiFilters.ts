@@ -1,5 +1,5 @@
 /** Filters for OpenAI: as much of a filter as its API can be trusted with, so that nothing that matches is left out. */
-import type { ApiFilter } from "../OpenAiClient.ts"
+import type { ApiFilter } from "../OpenAiTypes.ts"
 import type { Filter } from "../VectorStore.ts"
 
 /**
