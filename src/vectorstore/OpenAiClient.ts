@@ -11,19 +11,25 @@ import { Context, Effect, Layer, Option, Schema, type Stream } from "effect"
 import type { InvalidOptions } from "../InvalidOptions.ts"
 import { ProviderError, TemporaryFailureError, ValidationError } from "../ProviderError.ts"
 import * as Requests from "./internal/openAiRequests.ts"
-import { missing, orFalse, orNone, pages } from "./internal/openAiRequests.ts"
+import { missing, type Options, orFalse, orNone, pages } from "./internal/openAiRequests.ts"
+import { refusal } from "./internal/requests.ts"
 import {
-  type Attachment,
+  Attachment,
+  Attachments,
   type BatchId,
+  EmbeddingBody,
   EmbeddingPage,
   type FileAttributes,
   FileBatch,
   type FileId,
   FileObject,
+  LimitedAttributes,
   Passage,
-  type SearchBody,
+  SearchBody,
+  StoreChange,
   StoreFile,
-  type StoreInput,
+  StoreInput,
+  Upload,
   type VectorStoreId,
   VectorStoreObject
 } from "./OpenAiTypes.ts"
@@ -37,7 +43,7 @@ export interface Api {
   readonly stores: {
     readonly create: (input: StoreInput) => Effect.Effect<VectorStoreObject, ProviderError>
     readonly get: (id: VectorStoreId) => Effect.Effect<Option.Option<VectorStoreObject>, ProviderError>
-    readonly update: (id: VectorStoreId, input: StoreInput) => Effect.Effect<VectorStoreObject, ProviderError>
+    readonly update: (id: VectorStoreId, change: StoreChange) => Effect.Effect<VectorStoreObject, ProviderError>
     /** `false` for what was not there. The files stay. */
     readonly delete: (id: VectorStoreId) => Effect.Effect<boolean, ProviderError>
     /** All pages, newest first. */
@@ -87,11 +93,7 @@ export interface Api {
     /** Waits until no file of it is in progress. A batch in which files failed is a success: read its files. */
     readonly processed: (batch: FileBatch) => Effect.Effect<FileBatch, ProviderError>
   }
-  readonly embeddings: (body: {
-    readonly model: string
-    readonly input: ReadonlyArray<string>
-    readonly dimensions?: number
-  }) => Effect.Effect<EmbeddingPage, ProviderError>
+  readonly embeddings: (body: EmbeddingBody) => Effect.Effect<EmbeddingPage, ProviderError>
   /** The files behind citations, in order; `None` for one that is gone. */
   readonly sourceFiles: (
     ids: ReadonlyArray<FileId>
@@ -126,9 +128,9 @@ export const processingError = (provider: string, operation: string, file: Store
 const finished = (status: string): boolean => status === "completed" || status === "failed" || status === "cancelled"
 
 /** The API by a client of your own choice or the installed one. Fails when the client refuses its options. */
-export const make: (options: Requests.Options) => Effect.Effect<Api, ProviderError | InvalidOptions> = Effect
+export const make: (options: Options) => Effect.Effect<Api, ProviderError | InvalidOptions> = Effect
   .fnUntraced(
-    function*(options: Requests.Options) {
+    function*(options: Options) {
       const { answered, decoded, poll } = yield* Requests.make(options)
       const name = options.name ?? Requests.defaultName
       const asStore = decoded(VectorStoreObject)
@@ -145,6 +147,21 @@ export const make: (options: Requests.Options) => Effect.Effect<Api, ProviderErr
       const asContent = decoded(Content)
       const asEmbeddings = decoded(EmbeddingPage)
 
+      /** What is beyond the API's limits is refused here: at once, and with the reason. */
+      const checked = <A, B>(
+        operation: string,
+        schema: Schema.Codec<A, unknown>,
+        value: A,
+        send: (value: A) => Effect.Effect<B, ProviderError>
+      ): Effect.Effect<B, ProviderError> =>
+        Effect.flatMap(
+          Effect.mapError(
+            Schema.decodeUnknownEffect(Schema.toType(schema))(value),
+            ({ message }) => refusal(name, operation, `The request is refused: ${message.slice(0, 500)}`, "Request")
+          ),
+          send
+        )
+
       const storeBody = ({ expiresAfterDays, ...input }: StoreInput) => ({
         ...input,
         ...(expiresAfterDays === undefined
@@ -158,14 +175,30 @@ export const make: (options: Requests.Options) => Effect.Effect<Api, ProviderErr
         name,
         stores: {
           create: (input) =>
-            asStore("vectorStores.create", false, (it, options) => it.vectorStores.create(storeBody(input), options)),
+            checked(
+              "vectorStores.create",
+              StoreInput,
+              input,
+              (input) =>
+                asStore(
+                  "vectorStores.create",
+                  false,
+                  (it, options) => it.vectorStores.create(storeBody(input), options)
+                )
+            ),
           get: (id) =>
             orNone(asStore("vectorStores.retrieve", true, (it, options) => it.vectorStores.retrieve(id, options))),
-          update: (id, input) =>
-            asStore(
+          update: (id, change) =>
+            checked(
               "vectorStores.update",
-              true,
-              (it, options) => it.vectorStores.update(id, storeBody(input), options)
+              StoreChange,
+              change,
+              (change) =>
+                asStore(
+                  "vectorStores.update",
+                  true,
+                  (it, options) => it.vectorStores.update(id, storeBody(change), options)
+                )
             ),
           delete: (id) =>
             orFalse(asDeleted("vectorStores.delete", true, (it, options) => it.vectorStores.delete(id, options))),
@@ -174,17 +207,25 @@ export const make: (options: Requests.Options) => Effect.Effect<Api, ProviderErr
             (cursor) => asStores("vectorStores.list", true, (it, options) => it.vectorStores.list(cursor, options))
           ),
           search: (id, body) =>
-            asPassages("vectorStores.search", true, (it, options) => it.vectorStores.search(id, body, options)).pipe(
-              Effect.map(({ data }) => data)
-            )
+            checked("vectorStores.search", SearchBody, body, (body) =>
+              Effect.map(
+                asPassages("vectorStores.search", true, (it, options) => it.vectorStores.search(id, body, options)),
+                ({ data }) => data
+              ))
         },
         files: {
           upload: (filename, text) =>
-            asFile("files.create", false, (it, options) =>
-              it.files.create(
-                { file: new File([text], filename, { type: "text/plain" }), purpose: "assistants" },
-                options
-              )),
+            checked(
+              "files.create",
+              Upload,
+              { filename, text },
+              ({ filename, text }) =>
+                asFile("files.create", false, (it, options) =>
+                  it.files.create(
+                    { file: new File([text], filename, { type: "text/plain" }), purpose: "assistants" },
+                    options
+                  ))
+            ),
           get: getFile,
           delete: (id) => orFalse(asDeleted("files.delete", true, (it, options) => it.files.delete(id, options))),
           list: pages(
@@ -195,10 +236,16 @@ export const make: (options: Requests.Options) => Effect.Effect<Api, ProviderErr
         },
         storeFiles: {
           attach: (store, attachment) =>
-            asStoreFile(
+            checked(
               "vectorStores.files.create",
-              false,
-              (it, options) => it.vectorStores.files.create(store, attachment, options)
+              Attachment,
+              attachment,
+              (attachment) =>
+                asStoreFile(
+                  "vectorStores.files.create",
+                  false,
+                  (it, options) => it.vectorStores.files.create(store, attachment, options)
+                )
             ),
           get: (store, file) =>
             orNone(
@@ -206,10 +253,16 @@ export const make: (options: Requests.Options) => Effect.Effect<Api, ProviderErr
                 it.vectorStores.files.retrieve(file, { vector_store_id: store }, options))
             ),
           update: (store, file, attributes) =>
-            asStoreFile(
+            checked(
               "vectorStores.files.update",
-              true,
-              (it, options) => it.vectorStores.files.update(file, { vector_store_id: store, attributes }, options)
+              LimitedAttributes,
+              attributes,
+              (attributes) =>
+                asStoreFile(
+                  "vectorStores.files.update",
+                  true,
+                  (it, options) => it.vectorStores.files.update(file, { vector_store_id: store, attributes }, options)
+                )
             ),
           detach: (store, file) =>
             orFalse(
@@ -250,10 +303,16 @@ export const make: (options: Requests.Options) => Effect.Effect<Api, ProviderErr
         },
         batches: {
           create: (store, files) =>
-            asBatch(
+            checked(
               "vectorStores.fileBatches.create",
-              false,
-              (it, options) => it.vectorStores.fileBatches.create(store, { files }, options)
+              Attachments,
+              files,
+              (files) =>
+                asBatch(
+                  "vectorStores.fileBatches.create",
+                  false,
+                  (it, options) => it.vectorStores.fileBatches.create(store, { files }, options)
+                )
             ),
           get: (store, batch) =>
             orNone(
@@ -287,10 +346,16 @@ export const make: (options: Requests.Options) => Effect.Effect<Api, ProviderErr
             )
         },
         embeddings: (body) =>
-          asEmbeddings(
+          checked(
             "embeddings.create",
-            true,
-            (it, options) => it.embeddings.create({ ...body, encoding_format: "base64" }, options)
+            EmbeddingBody,
+            body,
+            (body) =>
+              asEmbeddings(
+                "embeddings.create",
+                true,
+                (it, options) => it.embeddings.create({ ...body, encoding_format: "base64" }, options)
+              )
           ),
         sourceFiles: (ids) => Effect.forEach(ids, getFile, { concurrency: 8 }),
         health: Effect.asVoid(
@@ -302,6 +367,6 @@ export const make: (options: Requests.Options) => Effect.Effect<Api, ProviderErr
   )
 
 export class OpenAiClient extends Context.Service<OpenAiClient, Api>()("holdfast/vectorstore/OpenAiClient") {
-  static readonly layer = (options: Requests.Options): Layer.Layer<OpenAiClient, ProviderError | InvalidOptions> =>
+  static readonly layer = (options: Options): Layer.Layer<OpenAiClient, ProviderError | InvalidOptions> =>
     Layer.effect(OpenAiClient, make(options))
 }

@@ -97,6 +97,13 @@ export const EmbeddingPage = Schema.Struct({
 })
 export type EmbeddingPage = typeof EmbeddingPage.Type
 
+// -- requests and their limits: what is beyond them is refused before it is sent
+
+const within = (minimum: number, maximum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum }))
+const Key = Schema.String.check(Schema.isNonEmpty(), Schema.isMaxLength(64))
+const Text = Schema.String.check(Schema.isMaxLength(512))
+const Scalar = Schema.Union([Text, Schema.Finite, Schema.Boolean])
+
 /** The API's filters. */
 export type ApiFilter =
   | {
@@ -107,38 +114,99 @@ export type ApiFilter =
   | { readonly type: "in" | "nin"; readonly key: string; readonly value: ReadonlyArray<string | number> }
   | { readonly type: "and" | "or"; readonly filters: ReadonlyArray<ApiFilter> }
 
+export const ApiFilter: Schema.Codec<ApiFilter> = Schema.Union([
+  Schema.Struct({ type: Schema.Literals(["eq", "ne", "gt", "gte", "lt", "lte"]), key: Key, value: Scalar }),
+  Schema.Struct({
+    type: Schema.Literals(["in", "nin"]),
+    key: Key,
+    value: Schema.Array(Schema.Union([Text, Schema.Finite])).check(Schema.isMinLength(1))
+  }),
+  Schema.Struct({
+    type: Schema.Literals(["and", "or"]),
+    filters: Schema.Array(Schema.suspend((): Schema.Codec<ApiFilter> => ApiFilter)).check(Schema.isMinLength(1))
+  })
+])
+
 /** How files are cut into passages, in tokens: 100 to 4,096 each, overlapping by at most half. */
-export type Chunking =
-  | { readonly type: "auto" }
-  | {
-    readonly type: "static"
-    readonly static: { readonly max_chunk_size_tokens: number; readonly chunk_overlap_tokens: number }
-  }
+export const Chunking = Schema.Union([
+  Schema.Struct({ type: Schema.Literal("auto") }),
+  Schema.Struct({
+    type: Schema.Literal("static"),
+    static: Schema.Struct({ max_chunk_size_tokens: within(100, 4_096), chunk_overlap_tokens: within(0, 2_048) }).check(
+      Schema.makeFilter((it) =>
+        it.chunk_overlap_tokens <= it.max_chunk_size_tokens / 2 ? true : "an overlap of at most half"
+      )
+    )
+  })
+])
+export type Chunking = typeof Chunking.Type
 
-export interface SearchBody {
-  readonly query: string | ReadonlyArray<string>
-  /** 1 to 50. */
-  readonly max_num_results?: number
-  readonly rewrite_query?: boolean
-  readonly ranking_options?: {
-    readonly ranker?: "auto" | "none" | "default-2024-11-15"
+/** A search: of 1 query or several, for at most 50 passages (10). */
+export const SearchBody = Schema.Struct({
+  query: Schema.Union([Schema.NonEmptyString, Schema.Array(Schema.NonEmptyString).check(Schema.isMinLength(1))]),
+  max_num_results: Schema.optionalKey(within(1, 50)),
+  rewrite_query: Schema.optionalKey(Schema.Boolean),
+  ranking_options: Schema.optionalKey(Schema.Struct({
+    ranker: Schema.optionalKey(Schema.Literals(["auto", "none", "default-2024-11-15"])),
     /** 0 to 1. */
-    readonly score_threshold?: number
-  }
-  readonly filters?: ApiFilter
+    score_threshold: Schema.optionalKey(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })))
+  })),
+  filters: Schema.optionalKey(ApiFilter)
+})
+export type SearchBody = typeof SearchBody.Type
+
+const storeChange = {
+  name: Schema.optionalKey(Schema.String),
+  /** At most 16 pairs: keys of at most 64 characters, values of at most 512. */
+  metadata: Schema.optionalKey(Schema.Record(Key, Text).check(Schema.isMaxProperties(16))),
+  /** 1 to 365 days after the last use. Defaults to never. */
+  expiresAfterDays: Schema.optionalKey(within(1, 365))
 }
 
-export interface StoreInput {
-  readonly name?: string
-  /** At most 16 pairs: keys of at most 64 characters, values of at most 512. */
-  readonly metadata?: Readonly<Record<string, string>>
-  /** Days after the last use. Defaults to never. */
-  readonly expiresAfterDays?: number
-}
+/** What an update changes of a vector store; what is left out stays. */
+export const StoreChange = Schema.Struct(storeChange)
+export type StoreChange = typeof StoreChange.Type
+
+/** A vector store to be. */
+export const StoreInput = Schema.Struct({
+  ...storeChange,
+  description: Schema.optionalKey(Schema.String),
+  /** Files that it holds from the start, at most 500. */
+  file_ids: Schema.optionalKey(Schema.Array(FileId).check(Schema.isMaxLength(500))),
+  chunking_strategy: Schema.optionalKey(Chunking)
+})
+export type StoreInput = typeof StoreInput.Type
+
+const uploadBytes = 512 * 1_024 * 1_024
+
+/** A text to upload: at most 512 MiB. */
+export const Upload = Schema.Struct({
+  filename: Schema.NonEmptyString,
+  text: Schema.String.check(
+    Schema.makeFilter((text) =>
+      text.length * 3 <= uploadBytes || Buffer.byteLength(text) <= uploadBytes ? true : "at most 512 MiB"
+    )
+  )
+})
+
+/** Attributes as they may be given: at most 16, keys of at most 64 characters, texts of at most 512. */
+export const LimitedAttributes = Schema.Record(Key, Scalar).check(Schema.isMaxProperties(16))
 
 /** A file to attach. */
-export interface Attachment {
-  readonly file_id: FileId
-  readonly attributes?: FileAttributes
-  readonly chunking_strategy?: Chunking
-}
+export const Attachment = Schema.Struct({
+  file_id: FileId,
+  attributes: Schema.optionalKey(LimitedAttributes),
+  chunking_strategy: Schema.optionalKey(Chunking)
+})
+export type Attachment = typeof Attachment.Type
+
+/** Files to attach together: 1 to 2,000. */
+export const Attachments = Schema.Array(Attachment).check(Schema.isMinLength(1), Schema.isMaxLength(2_000))
+
+/** 1 to 2,048 texts to embed, none of them empty. */
+export const EmbeddingBody = Schema.Struct({
+  model: Schema.NonEmptyString,
+  input: Schema.Array(Schema.NonEmptyString).check(Schema.isMinLength(1), Schema.isMaxLength(2_048)),
+  dimensions: Schema.optionalKey(within(1, 3_072))
+})
+export type EmbeddingBody = typeof EmbeddingBody.Type

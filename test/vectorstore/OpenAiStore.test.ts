@@ -2,6 +2,7 @@ import { assert, it } from "@effect/vitest"
 import { ConfigProvider, Duration, Effect, Fiber, Layer, Option, Redacted, Stream } from "effect"
 import { OpenAI as OpenAI7 } from "openai"
 import { OpenAI as OpenAI6 } from "openai6"
+import type { ProviderError } from "../../src/ProviderError.ts"
 import { Fault, OpenAiEmulator } from "../../src/testing/index.ts"
 import * as StoreContract from "../../src/testing/storeContract.ts"
 import { FileId, OpenAiClient, VectorStoreId } from "../../src/vectorstore/OpenAiClient.ts"
@@ -419,6 +420,63 @@ it.live("the whole surface: stores are made, changed, listed by pages and delete
     assert.isAbove((yield* emulator.requests)["vectorStores.list"] ?? 0, 1)
     assert.throws(() => VectorStoreId.make(""))
     assert.throws(() => FileId.make(".."))
+  }))
+
+it.live("what is beyond the API's limits is refused before it is sent, and what is within is taken", () =>
+  Effect.gen(function*() {
+    const { client, emulator } = yield* setUp()
+    const store = VectorStoreId.make(emulator.vectorStore)
+    const file = yield* client.files.upload("a.txt", "zebras graze")
+    const many = Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`key${i}`, "x"]))
+    const chunking = (size: number, overlap: number) =>
+      ({ type: "static", static: { max_chunk_size_tokens: size, chunk_overlap_tokens: overlap } }) as const
+    const beyond: Readonly<Record<string, Effect.Effect<unknown, ProviderError>>> = {
+      "51 passages": client.stores.search(store, { query: "x", max_num_results: 51 }),
+      "an empty query": client.stores.search(store, { query: "" }),
+      "no query": client.stores.search(store, { query: [] }),
+      "a threshold of 2": client.stores.search(store, { query: "x", ranking_options: { score_threshold: 2 } }),
+      "an empty filter": client.stores.search(store, { query: "x", filters: { type: "and", filters: [] } }),
+      "a long key": client.stores.search(store, {
+        query: "x",
+        filters: { type: "eq", key: "k".repeat(65), value: 1 }
+      }),
+      "much metadata": client.stores.create({ metadata: many }),
+      "501 files": client.stores.create({ file_ids: Array.from({ length: 501 }, () => file.id) }),
+      "a life of a year and a day": client.stores.update(store, { expiresAfterDays: 366 }),
+      "many attributes": client.storeFiles.attach(store, { file_id: file.id, attributes: many }),
+      "a long text": client.storeFiles.update(store, file.id, { text: "x".repeat(513) }),
+      "a small chunk": client.storeFiles.attach(store, { file_id: file.id, chunking_strategy: chunking(99, 0) }),
+      "a large overlap": client.stores.create({ chunking_strategy: chunking(200, 101) }),
+      "an empty batch": client.batches.create(store, []),
+      "a batch of 2,001": client.batches.create(store, Array.from({ length: 2_001 }, () => ({ file_id: file.id }))),
+      "a file without a name": client.files.upload("", "text"),
+      "no text": client.embeddings({ model: "text-embedding-3-small", input: [] }),
+      "an empty text": client.embeddings({ model: "text-embedding-3-small", input: ["x", ""] }),
+      "2,049 texts": client.embeddings({ model: "m", input: Array.from({ length: 2_049 }, () => "x") })
+    }
+    yield* emulator.resetRequests
+    for (const [what, call] of Object.entries(beyond)) {
+      const { reason } = yield* Effect.flip(call)
+      assert.deepStrictEqual([reason._tag, reason.delivered], ["ValidationError", "no"], what)
+    }
+    assert.deepStrictEqual(yield* emulator.requests, {})
+    yield* client.stores.create({
+      name: "whole",
+      description: "with everything",
+      file_ids: [file.id],
+      metadata: { key: "x".repeat(512) },
+      expiresAfterDays: 365,
+      chunking_strategy: chunking(4_096, 2_048)
+    })
+    yield* client.batches.create(store, [{ file_id: file.id, chunking_strategy: { type: "auto" } }])
+    const found = yield* client.stores.search(store, {
+      query: ["zebras", "grazing"],
+      max_num_results: 50,
+      rewrite_query: false,
+      ranking_options: { ranker: "default-2024-11-15", score_threshold: 0 },
+      filters: { type: "or", filters: [{ type: "nin", key: "none", value: ["x"] }, { type: "ne", key: "k", value: 1 }] }
+    })
+    assert.deepStrictEqual(found, [])
   }))
 
 it.effect("without a key or a vector store it is not configured, and says what is missing", () =>
