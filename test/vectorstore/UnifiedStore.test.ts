@@ -153,7 +153,7 @@ layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("over Post
         })
         yield* run(unified.store)
         yield* unified.outbox.drained
-      }))
+      }), 60_000)
   })
 
   it.effect("every subset of embedder, OpenAI, Postgres and cache down is told for what it is", () =>
