@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { ConfigProvider, Duration, Effect, Fiber, Layer, Option, Redacted, Stream } from "effect"
+import { ConfigProvider, Effect, Fiber, Layer, Option, Redacted, Stream } from "effect"
 import { OpenAI as OpenAI7 } from "openai"
 import { OpenAI as OpenAI6 } from "openai6"
 import type { ProviderError } from "../../src/ProviderError.ts"
@@ -65,52 +65,6 @@ it.live("asks the cheapest question for health, once, with no retries of the cli
     assert.strictEqual((yield* emulator.requests)["vectorStores.search"], 1)
     assert.isTrue((yield* emulator.exchanges).every(({ clientRetry }) => clientRetry === 0))
   }))
-
-const faults: ReadonlyArray<readonly [name: string, fault: Fault.Fault, tag: string, detail?: string]> = [
-  ["a rate limit", Fault.rateLimited(90_000), "RateLimitError"],
-  ["an exhausted quota", Fault.quotaExhausted(), "ConfigurationError", "QuotaExhausted"],
-  ["an internal error", Fault.status(500), "TemporaryFailureError"],
-  ["a gateway's page", Fault.badGateway, "ServiceUnavailableError"],
-  ["an overload", Fault.unavailable(), "ServiceUnavailableError"],
-  ["a request too large", Fault.status(413), "ValidationError"],
-  ["a refused key", Fault.status(401), "AuthenticationError"],
-  ["a refused country", Fault.status(403), "AuthorizationError"],
-  ["a reset", Fault.reset(), "NetworkError"],
-  ["a reset in the body", Fault.reset("body"), "NetworkError"],
-  ["a body cut off", Fault.body("truncated"), "NetworkError"],
-  ["broken JSON", Fault.body("malformed"), "UnknownError", "InvalidResponse"],
-  ["an empty body", Fault.body("empty"), "UnknownError", "InvalidResponse"],
-  ["a text", Fault.body("text"), "UnknownError", "InvalidResponse"],
-  ["a sign-in page", Fault.body("html"), "UnknownError", "InvalidResponse"]
-]
-for (const version of [6, 7] as const) {
-  it.live(`openai ${version}: tells each fault of the provider apart, and never answers it with an empty list`, () =>
-    Effect.gen(function*() {
-      const { emulator, store } = yield* setUp({ client: clients[version] }, { documents: documents(3) })
-      for (const [name, fault, tag, detail] of faults) {
-        const error = yield* Effect.flip(store.search({ query: "zebra" }).pipe(emulator.during(fault)))
-        assert.strictEqual(error.reason._tag, tag, name)
-        if (detail !== undefined) assert.strictEqual(error.reason.detail, detail, name)
-        assert.strictEqual(error.provider, "openai")
-      }
-      const limited = yield* Effect.flip(store.stats.pipe(emulator.during(Fault.rateLimited(90_000))))
-      assert.strictEqual(Duration.toMillis(limited.retryAfter ?? 0), 90_000)
-    }))
-
-  for (const at of ["headers", "body"] as const) {
-    it.live(`openai ${version}: gives up a request that hangs at its ${at}, and closes the connection`, () =>
-      Effect.gen(function*() {
-        const { emulator, store } = yield* setUp({ client: clients[version], requestTimeout: "80 millis" })
-        yield* emulator.fault(Fault.hang(at))
-        const error = yield* Effect.flip(store.search({ query: "zebra" }))
-        assert.strictEqual(error.reason._tag, "TimeoutError")
-        const fiber = yield* Effect.forkChild(store.search({ query: "zebra" }))
-        yield* eventually(emulator.connections, (open) => open > 0)
-        yield* Fiber.interrupt(fiber)
-        assert.strictEqual(yield* eventually(emulator.connections, (open) => open === 0), 0)
-      }))
-  }
-}
 
 it.live("scenario 55: in an outage every operation fails as what it is, never with a value", () =>
   Effect.gen(function*() {
@@ -187,27 +141,6 @@ it.live("keeps the old version when the new one fails, and finds no old one when
     yield* emulator.clear()
     yield* store.add(document("two"))
     assert.strictEqual(yield* emulator.files, 2)
-  }))
-
-it.live("waits for a file in a status that nobody knows, and not for ever", () =>
-  Effect.gen(function*() {
-    const { emulator, store } = yield* setUp({}, { processing: "5 millis" })
-    yield* emulator.fault(Fault.unknownStatus("queued"), { route: "vectorStores.files.retrieve", times: 3 })
-    yield* emulator.fault(Fault.status(500), { route: "vectorStores.files.retrieve", times: 2 })
-    yield* store.add(document("one"))
-    assert.isAtLeast((yield* emulator.requests)["vectorStores.files.retrieve"] ?? 0, 6)
-    yield* emulator.resetRequests
-    yield* emulator.fault(Fault.unknownStatus("queued"), { route: "vectorStores.files.retrieve" })
-    const hasty = yield* Effect.flatMap(
-      build(emulator, { processingDeadline: "100 millis" }),
-      (context) => Effect.provideContext(VectorStore, context)
-    )
-    const error = yield* Effect.flip(hasty.add(document("two")))
-    assert.deepStrictEqual([error.reason._tag, error.reason.detail], ["TimeoutError", "ProcessingTimeout"])
-    // It slept between the looks.
-    assert.isBelow((yield* emulator.requests)["vectorStores.files.retrieve"] ?? 0, 60)
-    assert.deepStrictEqual(yield* ids(store), ["one"])
-    assert.strictEqual(yield* emulator.files, 1)
   }))
 
 it.live("scenario 58: a batch reports on each document, and what failed is not there", () =>

@@ -3,7 +3,7 @@
  * lists page by page, and the wait for what is in progress.
  */
 import { type Duration, Effect, Option, Redacted, Result, Schema, Stream } from "effect"
-import { Classifier } from "../../Classifier.ts"
+import * as Classifier from "../../Classifier.ts"
 import * as Correlation from "../../Correlation.ts"
 import { checked, checks } from "../../internal/options.ts"
 import type { InvalidOptions } from "../../InvalidOptions.ts"
@@ -91,6 +91,10 @@ interface Answer {
   readonly text: string
 }
 
+const locked = Classifier.make({
+  rules: [Classifier.when("openai/locked", { status: 409 }, { tag: "TemporaryFailureError", detail: "Locked" })]
+})
+
 /** Looks at a file in progress that fail one after the other before the wait is given up. */
 const looksThatMayFail = 3
 
@@ -145,7 +149,7 @@ export const make: (options: Options) => Effect.Effect<Requests, ProviderError |
       processingDeadline: check.millis("processingDeadline", options.processingDeadline, "2 minutes", { min: 1 })
     }))
     const name = options.name ?? defaultName
-    const classifier = yield* Classifier
+    const classifier = yield* Classifier.Classifier
     const ClientClass = options.client ?? (yield* load(name))
     const client = yield* Effect.try({
       try: () =>
@@ -196,7 +200,13 @@ export const make: (options: Options) => Effect.Effect<Requests, ProviderError |
             send(client, { signal, maxRetries: 0, headers }).asResponse().then((response) =>
               response.text().then((text) => ({ status: response.status, headers: response.headers, text }))
             ),
-          catch: (cause) => classifier.toError(cause, { provider: name, operation, idempotent })
+          catch: (cause) => {
+            const error = classifier.toError(cause, { provider: name, operation, idempotent })
+            // Elsewhere a conflict is the caller's fault; here somebody else holds the lock for a moment.
+            return error.reason.rule === "http-status:409"
+              ? locked.toError(cause, { provider: name, operation, idempotent })
+              : error
+          }
         })).pipe(
           Effect.timeoutOrElse({
             duration: settings.requestTimeout,
