@@ -2,11 +2,11 @@
  * Text to vectors. A vector knows the space it was made in; rows and queries of different spaces never meet, even where
  * their width is the same.
  */
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Layer, Result } from "effect"
 import { checked, checks } from "../internal/options.ts"
 import { tokens } from "../internal/words.ts"
 import { InvalidOptions } from "../InvalidOptions.ts"
-import type { ProviderError } from "../ProviderError.ts"
+import { ConfigurationError, ProviderError } from "../ProviderError.ts"
 
 /** Where vectors compare: provider, model, width and revision. */
 export interface EmbeddingSpace<Id extends string = string> {
@@ -189,6 +189,44 @@ export const fallback = <Space extends string>(
       first.embed(texts, role, statistics)
     )
   return Effect.succeed({ ...first, embed })
+}
+
+/**
+ * The embedder with its vectors looked at: one for each text, of its own space and width, finite, not all zeros; brought
+ * to length 1 where they are not. What is none fails with a `ConfigurationError`. Stores do this by themselves.
+ */
+export const verified = <Space extends string>(embedder: Service<Space>): Service<Space> => {
+  const { dimensions, id, provider } = embedder.space
+  const broken = (message: string): ProviderError =>
+    new ProviderError({
+      provider,
+      operation: "embed",
+      reason: new ConfigurationError({
+        message: `The embedder of the space ${id} ${message}`,
+        rule: "embedder/vector",
+        delivered: "yes",
+        detail: "DimensionMismatch"
+      })
+    })
+  const unit = (vector: Vector<Space>): Result.Result<Vector<Space>, ProviderError> => {
+    const { space, values } = vector
+    if (space !== id) return Result.fail(broken(`gave a vector of the space ${space}`))
+    if (values.length !== dimensions) return Result.fail(broken(`gave ${values.length} dimensions`))
+    const length = Math.hypot(...values)
+    return !Number.isFinite(length) || length === 0
+      ? Result.fail(broken("gave a vector that points nowhere"))
+      : Result.succeed(
+        Math.abs(length - 1) < 1e-6 ? vector : { space, values: values.map((value) => value / length) }
+      )
+  }
+  return {
+    ...embedder,
+    embed: (texts, role, statistics) =>
+      Effect.flatMap(embedder.embed(texts, role, statistics), (vectors) =>
+        vectors.length === texts.length
+          ? Effect.fromResult(Result.all(vectors.map(unit)))
+          : Effect.fail(broken(`gave ${vectors.length} vectors for ${texts.length} texts`)))
+  }
 }
 
 /** More coordinates for each term make it rarer that two terms are taken for one; four was the best of 1 to 8. */

@@ -6,7 +6,7 @@ import { Effect, Layer, Option, Semaphore } from "effect"
 import { best, type Found, LexicalIndex } from "../internal/bm25.ts"
 import type { LexicalQuery } from "../internal/lexicalQuery.ts"
 import type { ProviderError } from "../ProviderError.ts"
-import { Embedder, type Service as EmbedderService, type Vector } from "./Embedder.ts"
+import { Embedder, type Service as EmbedderService, type Vector, verified } from "./Embedder.ts"
 import { compareText, matches } from "./internal/filters.ts"
 import { checkBatchSize, checkDocument, checkList, checkPatch, everyDocument } from "./internal/requests.ts"
 import { embedDocuments, makeSearch, modesOf } from "./internal/searching.ts"
@@ -32,13 +32,13 @@ export interface Options {
 
 /** A store with the context's embedder. */
 export const make = (options?: Options): Effect.Effect<Service, never, Embedder> =>
-  Effect.flatMap(Embedder, (embedder) => build(embedder, options))
+  Effect.flatMap(Embedder, (embedder) => makeWith(embedder, options))
 
 /** A store with an embedder of a known space: a vector of another one does not compile. */
 export const makeWith = <Space extends string>(
   embedder: EmbedderService<Space>,
   options?: Options
-): Effect.Effect<Service<Space>> => build(embedder, options)
+): Effect.Effect<Service<Space>> => build(verified(embedder), options)
 
 /** A store that finds words only and needs no embedder. */
 export const makeLexical = (options?: Options): Effect.Effect<Service> => build(undefined, options)

@@ -12,7 +12,7 @@ import * as Event from "../Event.ts"
 import { analyse, b, idf, k1, pairDepth, pairWeight, type Terms } from "../internal/bm25.ts"
 import type { LexicalQuery, Phrase } from "../internal/lexicalQuery.ts"
 import { ProviderError } from "../ProviderError.ts"
-import { Embedder, type Service as EmbedderService, type Vector } from "./Embedder.ts"
+import { Embedder, type Service as EmbedderService, type Vector, verified } from "./Embedder.ts"
 import { compile } from "./internal/filterSql.ts"
 import { indexVectors, migrate, prepareVectors, tables, takeLock, type Vectors } from "./internal/postgresSchema.ts"
 import {
@@ -71,7 +71,7 @@ export interface NeonStore extends Service {
 
 /** A store in the context's database, with the context's embedder. */
 export const make = (options?: Options): Effect.Effect<NeonStore, never, SqlClient | Embedder> =>
-  Effect.flatMap(Embedder, (embedder) => build(embedder, options))
+  Effect.flatMap(Embedder, (embedder) => build(verified(embedder), options))
 
 /** A store that finds words only and needs no embedder. */
 export const makeLexical = (options?: Options): Effect.Effect<Service, never, SqlClient> => build(undefined, options)

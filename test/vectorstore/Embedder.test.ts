@@ -4,7 +4,7 @@ import { ProviderError, ServiceUnavailableError, ValidationError } from "../../s
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
 import type * as OpenAiEmbedder from "../../src/vectorstore/OpenAiEmbedder.ts"
-import type { Service, VectorStore } from "../../src/vectorstore/VectorStore.ts"
+import { Document, DocumentId, type Service, type VectorStore } from "../../src/vectorstore/VectorStore.ts"
 
 const local = Embedder.makeLocal()
 const dot = (a: Embedder.Vector, b: Embedder.Vector) =>
@@ -125,6 +125,43 @@ it.effect("a vector of another space does not compile where the space is known, 
     const any: Service = store
     expectTypeOf<typeof store>().toExtend<(typeof VectorStore)["Service"]>()
     assert.strictEqual((yield* Effect.flip(any.search({ query: "zebras", vector }))).reason.detail, "ForeignSpace")
+  }))
+
+it.effect("an embedder that keeps no promise costs a store its vectors, never its documents or its answers", () =>
+  Effect.gen(function*() {
+    const space = { id: "p/m/3@1", provider: "p", model: "m", dimensions: 3, revision: "1" }
+    const making = (make: (text: string) => Embedder.Vector | undefined): Embedder.Service => ({
+      space,
+      embed: (texts) => Effect.succeed(texts.flatMap((text) => make(text) ?? []))
+    })
+    const of = (...values: ReadonlyArray<number>) => making(() => ({ space: space.id, values }))
+    const broken: Readonly<Record<string, Embedder.Service>> = {
+      "too narrow": of(1, 0),
+      "too wide": of(1, 0, 0, 0),
+      "not finite": of(Number.NaN, 0, 1),
+      "all zeros": of(0, 0, 0),
+      "of another space": making(() => ({ space: "p/other/3@1", values: [1, 0, 0] })),
+      "missing": making((text) => text.includes("zebras") ? { space: space.id, values: [1, 0, 0] } : undefined)
+    }
+    const documents = ["zebras graze", "whales sing"].map((content, i) =>
+      Document.make({ id: DocumentId.make(`d${i}`), content })
+    )
+    for (const [what, embedder] of Object.entries(broken)) {
+      const error = yield* Effect.flip(Embedder.verified(embedder).embed(["zebras", "whales"], "document"))
+      assert.deepStrictEqual(
+        [error.reason._tag, error.reason.detail],
+        ["ConfigurationError", "DimensionMismatch"],
+        what
+      )
+      const store = yield* MemoryStore.makeWith(embedder)
+      yield* store.addMany(documents)
+      assert.deepStrictEqual(yield* Effect.map(store.stats, ({ documents, embedded }) => [documents, embedded]), [2, 0])
+      const { hits, losses } = yield* store.search({ query: "whales" })
+      assert.deepStrictEqual([hits.map(({ id }) => id as string), losses], [["d1"], ["LexicalInsteadOfVector"]], what)
+    }
+    // Lengths are made equal, so that a score is a cosine.
+    const [long] = yield* Embedder.verified(of(3, 0, 4)).embed(["x"], "query")
+    assert.deepStrictEqual(long?.values, [0.6, 0, 0.8])
   }))
 
 it.effect("a senseless width is refused by name", () =>
