@@ -63,19 +63,32 @@ export interface FaultOptions {
   readonly probability?: number | undefined
 }
 
-/** What Neon's proxy says at connect, always as `XX000`. */
+/** What Neon's proxy and pooler say at connect, always as `XX000`. */
 export const neon = {
   computeUnreachable: "Couldn't connect to compute node",
   tooManyAttempts: "Too many database connection attempts are currently ongoing",
+  tooManyConnections: "Too many connections to this endpoint",
   controlPlane: "Control plane request failed",
+  slotsReserved: "remaining connection slots are reserved for roles with the SUPERUSER attribute",
+  tooManyClients: "sorry, too many clients already",
+  terminated: "terminating connection due to administrator command",
+  authenticationTimeout: "Authentication timed out",
+  queryWaitTimeout: "query_wait_timeout",
   endpointMissing:
     "The requested endpoint could not be found, or you don't have access to it: endpoint cannot be found",
   endpointIdMissing:
     "Endpoint ID is not specified. Either please upgrade the postgres client library (libpq) for SNI support",
   endpointDisabled: "The endpoint is disabled. Enable it using Neon API and retry",
+  databaseMissing: "database \"neondb\" does not exist",
+  startupParameter: "unsupported startup parameter: statement_timeout",
   quota: "Your account or project has exceeded the compute time quota. Upgrade your plan to increase limits.",
+  checkQuotas: "The endpoint is temporarily unavailable. Check your quotas and/or contact our support.",
+  activeEndpoints:
+    "You have exceeded the limit of concurrently active endpoints. Please suspend some endpoints and retry.",
   password: "password authentication failed for user 'neondb_owner'",
-  notAllowed: "This IP address is not allowed to connect to this endpoint"
+  notAllowed: "This IP address is not allowed to connect to this endpoint",
+  blockedNetwork: "Connection from a blocked network",
+  vpcEndpoint: "This connection is trying to access this endpoint from a VPC endpoint that is not allowed"
 } as const
 
 /** A refusal at connect in Neon's words. */

@@ -3,6 +3,7 @@ import { afterAll, assert, beforeAll, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Redacted, Result, Schedule, Scope } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import * as Classifier from "../../src/Classifier.ts"
+import type { ReasonTag } from "../../src/ProviderError.ts"
 import { PostgresProxy } from "../../src/testing/index.ts"
 import * as Postgres from "./postgresServer.ts"
 
@@ -124,26 +125,51 @@ live(
     })
 )
 
-live("refuses connections as Neon does, and the classifier tells why", () =>
-  Effect.gen(function*() {
-    const { client, proxy } = yield* setUp()
-    const expected = {
-      computeUnreachable: "ServiceUnavailableError",
-      tooManyAttempts: "ServiceUnavailableError",
-      endpointDisabled: "ConfigurationError",
-      quota: "ConfigurationError",
-      password: "AuthenticationError",
-      notAllowed: "AuthorizationError"
-    } as const
-    for (const text of Object.keys(expected) as Array<keyof typeof expected>) {
-      const id = yield* proxy.fault(PostgresProxy.refusedByNeon(text))
-      const error = yield* Effect.flip(Effect.scoped(Effect.flatMap(client, (sql) => sql`SELECT 1`)))
-      const { tag } = Classifier.classify(error, { provider: "neon", operation: "connect", phase: "connect" })
-      assert.strictEqual(tag, expected[text], text)
-      yield* proxy.clear(id)
-    }
-    assert.deepStrictEqual(yield* (yield* client)`SELECT 1::int AS one`, [{ one: 1 }])
-  }))
+/** Every text, and what it means: whether another attempt helps hangs on it alone. */
+const texts: { readonly [text in keyof typeof PostgresProxy.neon]: readonly [tag: ReasonTag, detail?: string] } = {
+  computeUnreachable: ["ServiceUnavailableError", "TooManyConnections"],
+  tooManyAttempts: ["ServiceUnavailableError", "TooManyConnections"],
+  tooManyConnections: ["ServiceUnavailableError", "TooManyConnections"],
+  controlPlane: ["ServiceUnavailableError"],
+  slotsReserved: ["ServiceUnavailableError", "TooManyConnections"],
+  tooManyClients: ["ServiceUnavailableError", "TooManyConnections"],
+  terminated: ["ServiceUnavailableError"],
+  authenticationTimeout: ["TimeoutError"],
+  queryWaitTimeout: ["TimeoutError"],
+  endpointMissing: ["ConfigurationError"],
+  endpointIdMissing: ["ConfigurationError"],
+  endpointDisabled: ["ConfigurationError"],
+  databaseMissing: ["ConfigurationError"],
+  startupParameter: ["ConfigurationError"],
+  quota: ["ConfigurationError", "QuotaExhausted"],
+  checkQuotas: ["ConfigurationError", "QuotaExhausted"],
+  activeEndpoints: ["ConfigurationError", "QuotaExhausted"],
+  password: ["AuthenticationError"],
+  notAllowed: ["AuthorizationError"],
+  blockedNetwork: ["AuthorizationError"],
+  vpcEndpoint: ["AuthorizationError"]
+}
+live(
+  "XX000 texts: refuses connections in each of Neon's words, and the classifier tells why",
+  () =>
+    Effect.gen(function*() {
+      const { client, proxy } = yield* setUp()
+      for (const text of Object.keys(texts) as Array<keyof typeof texts>) {
+        const id = yield* proxy.fault(PostgresProxy.refusedByNeon(text))
+        const error = yield* Effect.flip(Effect.scoped(Effect.flatMap(client, (sql) => sql`SELECT 1`)))
+        const found = Classifier.classify(error, { provider: "neon", operation: "connect", phase: "connect" })
+        const [tag, detail] = texts[text]
+        assert.deepStrictEqual(
+          [found.tag, found.detail, found.code, found.delivered],
+          [tag, detail, "XX000", "no"],
+          text
+        )
+        assert.strictEqual(found.retryable, tag === "ServiceUnavailableError" || tag === "TimeoutError", text)
+        yield* proxy.clear(id)
+      }
+      assert.deepStrictEqual(yield* (yield* client)`SELECT 1::int AS one`, [{ one: 1 }])
+    })
+)
 
 live("resets a query before it is done, or after", () =>
   Effect.gen(function*() {
