@@ -33,10 +33,7 @@ export interface Fused<A> {
  * smaller key, so that the result does not depend on chance. A source without an item adds nothing to it.
  */
 export const fuse = <A>(rankings: ReadonlyArray<Ranking<A>>, { k = 60, key }: Options<A>): ReadonlyArray<Fused<A>> => {
-  const found = new Map<
-    string,
-    { item: A; score: number; bestRank: number; bestSource: number; ranks: Map<string, number> }
-  >()
+  const found = new Map<string, Found<A>>()
   rankings.forEach(({ items, source, weight = 1 }, order) => {
     const seen = new Set<string>()
     for (const item of items) {
@@ -48,9 +45,9 @@ export const fuse = <A>(rankings: ReadonlyArray<Ranking<A>>, { k = 60, key }: Op
       const worth = weight / (k + rank)
       const known = found.get(name)
       if (known === undefined) {
-        found.set(name, { item, score: worth, bestRank: rank, bestSource: order, ranks: new Map([[source, rank]]) })
+        found.set(name, { item, worths: [worth], bestRank: rank, bestSource: order, ranks: new Map([[source, rank]]) })
       } else {
-        known.score += worth
+        known.worths.push(worth)
         known.ranks.set(source, rank)
         if (rank < known.bestRank) {
           known.bestRank = rank
@@ -59,10 +56,21 @@ export const fuse = <A>(rankings: ReadonlyArray<Ranking<A>>, { k = 60, key }: Op
       }
     }
   })
-  return [...found.entries()]
-    .sort(([keyA, a], [keyB, b]) =>
-      b.score - a.score || a.bestRank - b.bestRank || a.bestSource - b.bestSource ||
-      keyA.length - keyB.length || (keyA < keyB ? -1 : 1)
+  return Array.from(found, ([key, it]) => ({ key, it, score: sum(it.worths) }))
+    .sort((a, b) =>
+      b.score - a.score || a.it.bestRank - b.it.bestRank || a.it.bestSource - b.it.bestSource ||
+      a.key.length - b.key.length || (a.key < b.key ? -1 : 1)
     )
-    .map(([key, { item, ranks, score }]) => ({ key, item, score, ranks }))
+    .map(({ it: { item, ranks }, key, score }) => ({ key, item, score, ranks }))
 }
+
+interface Found<A> {
+  readonly item: A
+  readonly worths: Array<number>
+  readonly ranks: Map<string, number>
+  bestRank: number
+  bestSource: number
+}
+
+/** From the smallest on: the same places make the same score to the last bit, whichever sources they are in. */
+const sum = (worths: Array<number>): number => worths.sort((a, b) => a - b).reduce((sum, worth) => sum + worth, 0)

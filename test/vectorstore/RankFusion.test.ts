@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { fuse } from "../../src/vectorstore/RankFusion.ts"
+import { fuse, type Fused } from "../../src/vectorstore/RankFusion.ts"
 
 const key = (item: string) => item
 
@@ -38,10 +38,47 @@ it.prop("keeps one source's order, and a second empty one changes nothing", { it
   )
 })
 
-it.prop("scores do not depend on the order of the sources", { a: Items, b: Items }, ({ a, b }) => {
-  const scores = (fused: ReturnType<typeof fuse<string>>) =>
-    new Map(fused.map((it) => [it.key, it.score] as const).sort(([x], [y]) => x < y ? -1 : 1))
-  const one = fuse([{ source: "a", items: a }, { source: "b", items: b }], { key })
-  const other = fuse([{ source: "b", items: b }, { source: "a", items: a }], { key })
-  assert.deepStrictEqual([...scores(one)], [...scores(other)])
+const Rankings = Schema.Array(Schema.Struct({ weight: Schema.Literals([0.1, 0.5, 1, 3]), items: Items })).check(
+  Schema.isMaxLength(5)
+)
+const named = (rankings: typeof Rankings.Type) => rankings.map((it, i) => ({ ...it, source: `s${i}` }))
+const scores = (fused: ReadonlyArray<Fused<string>>) => new Map(fused.map((it) => [it.key, it.score]))
+
+it.prop(
+  "permutation invariance: in whatever order the sources are, scores are the same to the last bit, and only ties may turn",
+  { rankings: Rankings, seed: Schema.Int },
+  ({ rankings, seed }) => {
+    const sources = named(rankings)
+    const turned = sources
+      .map((it, i) => ({ it, at: Math.imul(seed ^ i, 0x9e3779b1) >>> 0 }))
+      .sort((a, b) => a.at - b.at)
+      .map(({ it }) => it)
+    const [one, other] = [fuse(sources, { key }), fuse(turned, { key })]
+    assert.deepStrictEqual(scores(one), scores(other))
+    assert.deepStrictEqual(one.map(({ score }) => score), other.map(({ score }) => score))
+    const best = ({ ranks }: Fused<string>) => Math.min(...ranks.values())
+    assert.deepStrictEqual(one.map(best), other.map(best))
+  }
+)
+
+it("places that sum to the same in another order are a tie, to the last bit", () => {
+  const at = (rank: number, other: string) => [...Array.from({ length: rank - 1 }, (_, i) => `${other}${i}`), "x"]
+  const score = (ranks: ReadonlyArray<number>) =>
+    scores(fuse(ranks.map((rank, i) => ({ source: `s${i}`, items: at(rank, `${i}-`) })), { key })).get("x")
+  // Summed as they come, these two differ by one unit in the last place.
+  assert.strictEqual(score([1, 5, 9]), score([9, 5, 1]))
 })
+
+it.prop(
+  "tie stability: the same input gives the same order, and what comes behind all moves nothing",
+  { rankings: Rankings },
+  ({ rankings }) => {
+    const sources = named(rankings)
+    const order = (last: ReadonlyArray<string>) =>
+      fuse(sources.map(({ items, source, weight }) => ({ source, weight, items: [...items, ...last] })), { key })
+        .map((it) => it.key)
+    const before = order([])
+    assert.deepStrictEqual(order([]), before)
+    assert.deepStrictEqual(order(["zz"]).filter((it) => it !== "zz"), before)
+  }
+)
