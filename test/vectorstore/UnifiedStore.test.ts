@@ -1,9 +1,8 @@
 import { assert, it, layer } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Option, Ref, Result, Stream } from "effect"
+import { Effect, Fiber, Layer, Option, Stream } from "effect"
 import { PersistedQueue } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import * as Event from "../../src/Event.ts"
-import { ConfigurationError, ProviderError, ServiceUnavailableError } from "../../src/ProviderError.ts"
 import { Fault, OpenAiEmulator } from "../../src/testing/index.ts"
 import * as StoreContract from "../../src/testing/storeContract.ts"
 import * as EmbeddedPostgres from "../../src/vectorstore/EmbeddedPostgres.ts"
@@ -13,90 +12,8 @@ import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
 import { VectorStoreId } from "../../src/vectorstore/OpenAiClient.ts"
 import * as OpenAiStore from "../../src/vectorstore/OpenAiStore.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
-import {
-  Document,
-  DocumentId,
-  type Filter,
-  type SearchMode,
-  type Service,
-  VectorStore
-} from "../../src/vectorstore/VectorStore.ts"
-import { eventually } from "../testing/eventually.ts"
-
-const document = (name: string, content: string, more?: Partial<Document>): Document =>
-  Document.make({ id: DocumentId.make(name), content, ...more })
-
-type Trouble = "none" | "down" | "unconfigured" | "slow" | "hung"
-
-/** A store in memory that can be in trouble, and counts what it is asked. */
-const troubled = Effect.fnUntraced(function*(name: string, modes?: ReadonlyArray<SearchMode>) {
-  const memory = yield* MemoryStore.makeLexical({ name })
-  const trouble = yield* Ref.make<Trouble>("none")
-  const calls = new Map<string, number>()
-  const failing = (operation: string, trouble: "down" | "unconfigured") => {
-    const evidence = { message: trouble, rule: "test", delivered: "unknown" as const }
-    const reason = trouble === "down" ? new ServiceUnavailableError(evidence) : new ConfigurationError(evidence)
-    return Effect.fail(new ProviderError({ provider: name, operation, reason }))
-  }
-  const guard = <A>(operation: string, self: Effect.Effect<A, ProviderError>): Effect.Effect<A, ProviderError> =>
-    Effect.flatMap(Ref.get(trouble), (is) => {
-      calls.set(operation, (calls.get(operation) ?? 0) + 1)
-      switch (is) {
-        case "none":
-          return self
-        case "slow":
-          return Effect.delay(self, "3 seconds")
-        case "hung":
-          return Effect.never
-        case "down":
-        case "unconfigured":
-          return failing(operation, is)
-      }
-    })
-  const service: Service = {
-    ...memory,
-    modes: modes ?? memory.modes,
-    search: (request) => guard("search", memory.search({ ...request, mode: "lexical" })),
-    add: (it) => guard("add", memory.add(it)),
-    addMany: (all, options) => guard("addMany", memory.addMany(all, options)),
-    get: (id) => guard("get", memory.get(id)),
-    update: (id, patch) => guard("update", memory.update(id, patch)),
-    delete: (id) => guard("delete", memory.delete(id)),
-    list: (request) => guard("list", memory.list(request)),
-    stats: guard("stats", memory.stats),
-    health: guard("health", memory.health)
-  }
-  return {
-    name,
-    memory,
-    is: (to: Trouble) => Ref.set(trouble, to),
-    calls: (operation: string) => calls.get(operation) ?? 0,
-    source: { name, layer: Layer.succeed(VectorStore, service) }
-  }
-})
-
-// Whole milliseconds: at a fraction of one the queue in memory would wait for less than the test clock can tell apart.
-const pipeline = {
-  retry: { maxRetries: 1, jitter: "none" },
-  breaker: { failureThreshold: 3, jitter: false },
-  timeout: "10 seconds"
-} as const
-
-const three = Effect.fnUntraced(function*(options?: Partial<UnifiedStore.Options>) {
-  const [a, b, c] = yield* Effect.all([troubled("a"), troubled("b"), troubled("c")])
-  const unified = yield* UnifiedStore.make({ pipeline, ...options, sources: [a.source, b.source, c.source] })
-  return { a, b, c, unified }
-})
-
-const fill = Effect.fnUntraced(function*(stores: ReadonlyArray<{ readonly memory: Service }>) {
-  for (const { memory } of stores) {
-    yield* memory.addMany([
-      document("one", "zebras graze"),
-      document("two", "zebras graze and zebras drink"),
-      document("three", "giraffes browse")
-    ])
-  }
-})
+import { DocumentId, type Filter, type Service } from "../../src/vectorstore/VectorStore.ts"
+import { document, fill, pipeline, three, troubled } from "./troubled.ts"
 
 // -- the contract ------------------------------------------------------------------------------------------------------
 
@@ -155,176 +72,7 @@ layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("over Post
         yield* unified.outbox.drained
       }), 60_000)
   })
-
-  it.effect("every subset of embedder, OpenAI, Postgres and cache down is told for what it is", () =>
-    Effect.gen(function*() {
-      const emulator = yield* OpenAiEmulator.make()
-      const down = { embedder: false, openai: false, postgres: false }
-      const error = (provider: string) =>
-        new ProviderError({
-          provider,
-          operation: "call",
-          reason: new ConfigurationError({ message: "down", rule: "test", delivered: "no" })
-        })
-      const embedder = yield* Embedder.Embedder
-      const flaky = Embedder.Embedder.of({
-        ...embedder,
-        embed: (...input) => down.embedder ? Effect.fail(error("local")) : embedder.embed(...input)
-      })
-      const neon = yield* Effect.provideService(NeonStore.make({ schema: "subsets" }), Embedder.Embedder, flaky)
-      const documents = [document("one", "zebras graze"), document("two", "whales sing")]
-      yield* neon.addMany(documents)
-      yield* emulator.load(documents)
-      const flakyNeon: Service = {
-        ...neon,
-        search: (request) => down.postgres ? Effect.fail(error("neon")) : neon.search(request)
-      }
-      const store = yield* Effect.map(Layer.build(openai(emulator)), Context.get(VectorStore))
-      const flakyOpenAi: Service = {
-        ...store,
-        search: (request) => down.openai ? Effect.fail(error("openai")) : store.search(request)
-      }
-      const told: Record<string, string> = {}
-      for (const strategy of ["InOrder", "AllAtOnce"] as const) {
-        for (let subset = 0; subset < 16; subset++) {
-          const is = (bit: number) => (subset & bit) !== 0
-          Object.assign(down, { embedder: false, openai: false, postgres: false })
-          const unified = yield* UnifiedStore.make({
-            strategy,
-            pipeline: { retry: undefined },
-            cache: { fresh: "2 millis", revalidate: 0, stale: "1 hour" },
-            sources: [{ name: "openai", service: flakyOpenAi }, { name: "neon", service: flakyNeon }]
-          })
-          // A cache that is down knows nothing.
-          if (!is(8)) yield* Effect.andThen(unified.search({ query: "zebras" }), Effect.sleep("5 millis"))
-          Object.assign(down, { embedder: is(1), openai: is(2), postgres: is(4) })
-          const result = yield* Effect.result(unified.search({ query: "zebras" }))
-          const names = ["embedder", "openai", "postgres", "cache"].filter((_, i) => is(1 << i)).join("+") || "nothing"
-          told[`${strategy}, ${names} down`] = Result.match(result, {
-            onFailure: (failure) => failure._tag,
-            onSuccess: (served) => {
-              const found = UnifiedStore.describe(served)
-              assert.strictEqual(found.hits[0]?.id, "one", names)
-              const lost = found._tag === "Complete" ? [] : found.lost.map((it) => it._tag)
-              return [served._tag, ...new Set(lost)].join(" ")
-            }
-          })
-        }
-      }
-      const expected = (
-        strategy: string,
-        answers: readonly [well: string, noEmbedder: string, noOpenAi: string, neither: string, noPostgres: string]
-      ) => {
-        const [well, noEmbedder, noOpenAi, neither, noPostgres] = answers
-        const rows: Record<string, string> = {}
-        for (const cache of ["", "+cache"]) {
-          const all = cache === "" ? "Stale SourceMissing Stale" : "AllProvidersFailed"
-          const row = (names: string, answer: string) => {
-            rows[`${strategy}, ${`${names}${cache}`.replace(/^\+/, "") || "nothing"} down`] = answer
-          }
-          row("", well)
-          row("embedder", noEmbedder)
-          row("openai", noOpenAi)
-          row("embedder+openai", neither)
-          row("postgres", noPostgres)
-          row("embedder+postgres", noPostgres)
-          row("openai+postgres", all)
-          row("embedder+openai+postgres", all)
-        }
-        return rows
-      }
-      assert.deepStrictEqual(told, {
-        ...expected("InOrder", [
-          "Live",
-          "Live",
-          "Live SourceMissing",
-          "Live SourceMissing LexicalInsteadOfVector",
-          "Live"
-        ]),
-        ...expected("AllAtOnce", [
-          "Live",
-          "Live LexicalInsteadOfVector",
-          "Partial SourceMissing",
-          "Partial SourceMissing LexicalInsteadOfVector",
-          "Partial SourceMissing"
-        ])
-      })
-    }))
 })
-
-it.live(
-  "no query fails while the primary is killed, hung, slow, limited and broken, and it is first again after",
-  () =>
-    Effect.gen(function*() {
-      const documents = Array.from({ length: 300 }, (_, i) => document(`d${i}`, `zebra number ${i} of the herd`))
-      const emulator = yield* OpenAiEmulator.make({ documents })
-      const second = yield* troubled("second")
-      yield* second.memory.addMany(documents)
-      const unified = yield* UnifiedStore.make({
-        pipeline: {
-          retry: { maxRetries: 1, baseDelay: "5 millis" },
-          breaker: { failureThreshold: 3, recoveryTimeout: "60 millis", maxRecoveryTimeout: "60 millis", rampUp: 0 },
-          timeout: "150 millis"
-        },
-        sources: [
-          {
-            name: "openai",
-            layer: OpenAiStore.layer({
-              apiKey: emulator.apiKey,
-              baseURL: emulator.url,
-              vectorStore: VectorStoreId.make(emulator.vectorStore)
-            })
-          },
-          second.source
-        ]
-      })
-      let asked = 0
-      const answers = (count: number) =>
-        Effect.forEach(Array.from({ length: count }), () => {
-          const n = asked++ % 300
-          return Effect.map(unified.search({ query: `zebra number ${n}` }), (served) => {
-            assert.strictEqual(served.value.hits[0]?.id, `d${n}`)
-            return served._tag === "Live" ? served.provider : served._tag
-          })
-        })
-      const well = Effect.gen(function*() {
-        yield* emulator.clear()
-        yield* emulator.start
-        const { breaker } = unified.policies.providers[0]!.pipeline
-        // Successes close the circuit; then the second store is left alone.
-        const states = Effect.andThen(answers(1), breaker!.states)
-        const now = yield* eventually(states, (all) => all.every(({ state }) => state === "Closed"))
-        assert.deepStrictEqual(now.map(({ state }) => state), ["Closed"])
-        const round = Effect.gen(function*() {
-          const before = second.calls("search")
-          return { providers: new Set(yield* answers(20)), asked: second.calls("search") - before }
-        })
-        // Not at the first try where the machine is busy and an attempt takes too long.
-        const { asked, providers } = yield* eventually(round, ({ asked }) => asked === 0)
-        assert.deepStrictEqual([asked, providers], [0, new Set(["openai"])])
-      })
-      const troubles = [
-        emulator.stop,
-        emulator.fault(Fault.hang()),
-        emulator.fault(Fault.hang("body")),
-        emulator.fault(Fault.latency(400)),
-        emulator.fault(Fault.rateLimited(30)),
-        emulator.fault(Fault.status(500)),
-        emulator.fault(Fault.badGateway),
-        emulator.fault(Fault.reset()),
-        emulator.fault(Fault.body("html")),
-        emulator.fault(Fault.status(500), { probability: 0.5 })
-      ]
-      yield* well
-      for (const trouble of troubles) {
-        yield* trouble
-        const providers = new Set(yield* answers(20))
-        assert.isTrue(providers.has("second"), `trouble ${troubles.indexOf(trouble)}`)
-        yield* well
-      }
-    }),
-  60_000
-)
 
 // -- searching ---------------------------------------------------------------------------------------------------------
 
@@ -356,47 +104,7 @@ it.effect("in order, the next source answers for one that is down, and the answe
     assert.strictEqual(c.calls("search"), 0)
   }))
 
-it.effect("scenario 59: all at once, one source down costs its part of the answer and is named", () =>
-  Effect.gen(function*() {
-    const { a, b, c, unified } = yield* three({ strategy: "AllAtOnce" })
-    yield* fill([a, b, c])
-    const whole = yield* unified.search({ query: "zebras drink" })
-    assert.strictEqual(UnifiedStore.describe(whole)._tag, "Complete")
-    assert.deepStrictEqual(whole.value.hits.map(({ id, ranks }): unknown => [id, ranks]), [
-      ["two", { a: 1, b: 1, c: 1 }],
-      ["one", { a: 2, b: 2, c: 2 }]
-    ])
-    yield* b.is("unconfigured")
-    const served = yield* unified.search({ query: "zebras drink" })
-    assert.deepStrictEqual([served._tag, served._tag === "Partial" ? served.missing : []], ["Partial", ["b"]])
-    assert.deepStrictEqual(served.value.hits.map(({ id }) => id as string), ["two", "one"])
-    const result = UnifiedStore.describe(served)
-    assert.deepStrictEqual(result._tag === "Degraded" ? result.lost : [], [{ _tag: "SourceMissing", source: "b" }])
-    assert.deepStrictEqual(result.sources.map(({ _tag, source }) => `${_tag} ${source}`), [
-      "Answered a",
-      "Answered c",
-      "Failed b"
-    ])
-  }))
-
 for (const strategy of ["InOrder", "AllAtOnce"] as const) {
-  it.effect(`scenario 41 and 59: ${strategy}, all down is a failure with every cause, never an empty list`, () =>
-    Effect.gen(function*() {
-      const { a, b, c, unified } = yield* three({ strategy })
-      for (const it of [a, b, c]) yield* it.is("unconfigured")
-      const error = yield* Effect.flip(unified.search({ query: "zebras" }))
-      assert.isTrue(error._tag === "AllProvidersFailed")
-      assert.deepStrictEqual(
-        error._tag === "AllProvidersFailed" ? error.failures.map(({ category, provider }) => [provider, category]) : [],
-        [["a", "CONFIGURATION"], ["b", "CONFIGURATION"], ["c", "CONFIGURATION"]]
-      )
-      const contract = yield* Effect.flip(unified.store.search({ query: "zebras" }))
-      assert.deepStrictEqual([contract.reason._tag, contract.reason.detail], [
-        "ServiceUnavailableError",
-        "AllProvidersFailed"
-      ])
-    }))
-
   it.effect(`${strategy}: a wrong request fails as what it is, and nobody is asked`, () =>
     Effect.gen(function*() {
       const { a, unified } = yield* three({ strategy })
@@ -407,70 +115,6 @@ for (const strategy of ["InOrder", "AllAtOnce"] as const) {
       assert.strictEqual(a.calls("search"), 0)
     }))
 }
-
-it.effect("all at once, a slow source is not waited for beyond the soft deadline", () =>
-  Effect.gen(function*() {
-    const { a, b, c, unified } = yield* three({ strategy: "AllAtOnce", softDeadline: "1 second" })
-    yield* fill([a, b, c])
-    yield* b.is("slow")
-    yield* c.is("hung")
-    const fiber = yield* Effect.forkChild(unified.search({ query: "zebras" }))
-    yield* TestClock.adjust("1 second")
-    const served = yield* Fiber.join(fiber)
-    assert.deepStrictEqual(UnifiedStore.outcomes(served).map(({ _tag, source }) => `${_tag} ${source}`), [
-      "Answered a",
-      "TimedOut b",
-      "TimedOut c"
-    ])
-    // Without it, all are waited for until they answer or their time is up.
-    yield* c.is("none")
-    const patient = yield* three({ strategy: "AllAtOnce" })
-    yield* fill([patient.a, patient.b, patient.c])
-    yield* patient.b.is("slow")
-    const waiting = yield* Effect.forkChild(patient.unified.search({ query: "zebras" }))
-    yield* TestClock.adjust("3 seconds")
-    const found = UnifiedStore.outcomes(yield* Fiber.join(waiting))
-    assert.deepStrictEqual(found.map((it) => it._tag === "Answered" ? [it.source, it.tookMillis] : []), [
-      ["a", 0],
-      ["b", 3_000],
-      ["c", 0]
-    ])
-  }))
-
-it.effect("all at once, by its defaults, the open circuit of a source is not waited for", () =>
-  Effect.gen(function*() {
-    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
-    yield* b.memory.add(document("one", "zebras"))
-    yield* a.is("down")
-    const unified = yield* UnifiedStore.make({ strategy: "AllAtOnce", sources: [a.source, b.source] })
-    for (let i = 0; i < 10; i++) {
-      const search = yield* Effect.forkChild(unified.search({ query: "zebras" }))
-      // Less than any open time; a probe that fails and is tried once more fits.
-      yield* TestClock.adjust(i < 5 ? "5 seconds" : "1 second")
-      const exit = search.pollUnsafe()
-      assert.isTrue(exit !== undefined && Exit.isSuccess(exit) && exit.value._tag === "Partial", String(i))
-    }
-  }))
-
-it.effect("scenario 60: with every circuit open it answers at once, asks nobody, and tells when to come back", () =>
-  Effect.gen(function*() {
-    const { a, b, c, unified } = yield* three({ strategy: "AllAtOnce" })
-    for (const it of [a, b, c]) yield* it.is("down")
-    for (let i = 0; i < 4; i++) {
-      const fiber = yield* Effect.forkChild(Effect.result(unified.search({ query: "zebras" })))
-      yield* TestClock.adjust("1 minute")
-      assert.isTrue(Result.isFailure(yield* Fiber.join(fiber)))
-      yield* TestClock.setTime(0)
-    }
-    for (const { pipeline } of unified.policies.providers) {
-      yield* pipeline.breaker!.forceOpen(`${pipeline.provider}/search`)
-    }
-    const asked = a.calls("search")
-    const error = yield* Effect.flip(unified.search({ query: "zebras" }))
-    assert.isTrue(error._tag === "AllProvidersFailed")
-    assert.strictEqual(a.calls("search"), asked)
-    assert.isTrue((yield* unified.sources).every(({ availableInMillis }) => availableInMillis > 0))
-  }))
 
 it.effect("the fastest goes first, not before it is much faster, and never one whose circuit is open", () =>
   Effect.gen(function*() {
@@ -569,43 +213,6 @@ it.effect("a source that applies the filter while it searches goes before one th
     // Better looked through than not at all.
     yield* b.is("unconfigured")
     assert.deepStrictEqual(yield* by(looked), ["a", true])
-  }))
-
-it.effect("as many are found as asked for when a source is down, where the others have them", () =>
-  Effect.gen(function*() {
-    const { a, b, c, unified } = yield* three({ strategy: "AllAtOnce" })
-    yield* a.memory.addMany(Array.from({ length: 100 }, (_, i) => document(`a${i}`, `zebra ${i}`)))
-    yield* b.memory.addMany(Array.from({ length: 100 }, (_, i) => document(`b${i}`, `zebra ${i}`)))
-    yield* c.memory.add(document("c0", "zebra"))
-    for (const limit of [1, 10, 100]) {
-      const count = Effect.map(unified.search({ query: "zebra", limit }), ({ value }) => value.hits.length)
-      yield* b.is("none")
-      assert.strictEqual(yield* count, limit)
-      yield* b.is("unconfigured")
-      assert.strictEqual(yield* count, limit)
-    }
-  }))
-
-it.effect("a complete answer outlives the sources in the cache, and a partial one does not take its place", () =>
-  Effect.gen(function*() {
-    const { a, b, c, unified } = yield* three({
-      strategy: "AllAtOnce",
-      cache: { fresh: "1 second", stale: "1 hour" }
-    })
-    yield* fill([a, b, c])
-    yield* unified.search({ query: "zebras" })
-    assert.strictEqual((yield* unified.search({ query: "zebras" }))._tag, "Cached")
-    yield* TestClock.adjust("1 minute")
-    for (const it of [a, b, c]) yield* it.is("unconfigured")
-    const stale = yield* unified.search({ query: "zebras" })
-    const result = UnifiedStore.describe(stale)
-    assert.strictEqual(stale._tag, "Stale")
-    assert.deepStrictEqual(
-      result._tag === "Degraded" ? result.lost.filter(({ _tag }) => _tag === "Stale") : [],
-      [{ _tag: "Stale", ageMillis: 60_000 }]
-    )
-    // Another question was never answered: it fails.
-    assert.isTrue(Result.isFailure(yield* Effect.result(unified.search({ query: "giraffes" }))))
   }))
 
 it.effect("weights and equal places decide the order, the same whoever answers first", () =>
