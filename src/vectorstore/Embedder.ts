@@ -96,7 +96,7 @@ export const makeLocal = <const Dimensions extends number = 1_536>(
         values[at] = (values[at] ?? 0) + ((hash & 1) === 0 ? weight : -weight)
       }
     }
-    const length = Math.hypot(...values)
+    const length = Math.sqrt(values.reduce((sum, value) => sum + value * value, 0))
     // Two terms can cancel each other out in few dimensions; a vector must point somewhere.
     if (length === 0) values[0] = 1
     return { space: space.id, values: Array.from(values, (value) => length === 0 ? value : value / length) }
@@ -212,7 +212,7 @@ export const verified = <Space extends string>(embedder: Service<Space>): Servic
     const { space, values } = vector
     if (space !== id) return Result.fail(broken(`gave a vector of the space ${space}`))
     if (values.length !== dimensions) return Result.fail(broken(`gave ${values.length} dimensions`))
-    const length = Math.hypot(...values)
+    const length = Math.sqrt(values.reduce((sum, value) => sum + value * value, 0))
     return !Number.isFinite(length) || length === 0
       ? Result.fail(broken("gave a vector that points nowhere"))
       : Result.succeed(
