@@ -141,8 +141,8 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   const sink = (event: Event): void => {
     const entry: Entry = { seq: ++seq, event }
     entries.push(entry)
-    // Twice the capacity, then cut: amortised constant, where a shift per event would move the whole array.
-    if (entries.length >= capacity * 2) entries.splice(0, entries.length - capacity)
+    // A quarter more, then cut: amortised constant, where a shift per event would move the whole array.
+    if (entries.length >= capacity * 1.25) entries.splice(0, entries.length - capacity)
     PubSub.publishUnsafe(pubsub, entry)
   }
   const kept = (after: number): ReadonlyArray<Entry> => entries.slice(-capacity).filter((entry) => entry.seq > after)

@@ -108,9 +108,18 @@ export const layer = (options: Options) =>
     Layer.provideMerge(listen(options))
   )
 
-/** Tells streams and probes that the end has come, before the server waits for what is in flight. */
+/**
+ * Tells streams and probes that the end has come, before the server waits for what is in flight. Closing cuts connections
+ * whose request has arrived and was not read yet: several turns of the event loop are left to read them.
+ */
 export const drainFirst = Layer.effectDiscard(
-  Effect.flatMap(Probes.Draining, (draining) => Effect.addFinalizer(() => Deferred.succeed(draining, undefined)))
+  Effect.flatMap(
+    Probes.Draining,
+    (draining) =>
+      Effect.addFinalizer(() =>
+        Effect.andThen(Deferred.succeed(draining, undefined), Effect.repeat(Effect.sleep("20 millis"), { times: 9 }))
+      )
+  )
 )
 
 const cannotListen = (error: HttpServerError.ServeError, host: string, port: number): CannotListen => {

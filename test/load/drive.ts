@@ -16,6 +16,8 @@ export interface Driven {
   readonly untyped: number
   /** Requests that were due while too many were open to send more. */
   readonly unsent: number
+  /** Those without an answer, by `performance.now()` when they were sent, and why. */
+  readonly lost: ReadonlyArray<{ readonly sentAt: number; readonly why: string }>
 }
 
 const maxOpen = 2_000
@@ -34,6 +36,7 @@ export const drive = async (options: {
   const latencies = new LatencyHistogram()
   const statuses: Record<string, number> = {}
   const answers: Record<string, number> = {}
+  const lost: Array<{ readonly sentAt: number; readonly why: string }> = []
   let untyped = 0
   let unsent = 0
   let open = 0
@@ -42,6 +45,7 @@ export const drive = async (options: {
   const send = (query: string, due: number): Promise<void> =>
     new Promise((resolve) => {
       open++
+      const sentAt = performance.now()
       const done = (status: number, type: string, body: string): void => {
         open--
         latencies.record(performance.now() - due)
@@ -55,6 +59,10 @@ export const drive = async (options: {
         } else if (status !== 0 && type !== "application/problem+json") untyped++
         resolve()
       }
+      const lose = (error: NodeJS.ErrnoException): void => {
+        lost.push({ sentAt, why: error.code ?? error.message })
+        done(0, "", "")
+      }
       const sent = request(
         `${options.url}/api/vectorstore/search?query=${encodeURIComponent(query)}`,
         { agent },
@@ -63,12 +71,12 @@ export const drive = async (options: {
           response.setEncoding("utf8")
           response.on("data", (chunk: string) => body += chunk)
           response.on("end", () => done(response.statusCode ?? 0, response.headers["content-type"] ?? "", body))
-          response.on("error", () => done(0, "", ""))
+          response.on("error", lose)
         }
       )
       sent.on("error", (error: NodeJS.ErrnoException) => {
         // The server let an idle connection go in the moment in which it was used again: it never saw the request.
-        if (!sent.reusedSocket || error.code !== "ECONNRESET") return done(0, "", "")
+        if (!sent.reusedSocket || error.code !== "ECONNRESET") return lose(error)
         open--
         void send(query, due).then(resolve)
       })
@@ -100,7 +108,8 @@ export const drive = async (options: {
     statuses,
     answers,
     untyped,
-    unsent
+    unsent,
+    lost
   }
 }
 
