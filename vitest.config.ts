@@ -1,4 +1,6 @@
+import { join } from "node:path"
 import { defineConfig } from "vitest/config"
+import { LongestFirst } from "./test/longestFirst.ts"
 import { Summary } from "./test/summary.ts"
 
 const conditions = ["holdfast-source", "node", "import", "module", "default"]
@@ -11,7 +13,10 @@ export default defineConfig({
     // Loading Effect costs 0.3 s for each isolated file.
     isolate: false,
     maxWorkers: 2,
+    sequence: { sequencer: LongestFirst },
     testTimeout: 20_000,
+    // What the tests start loads the same modules each time.
+    env: { NODE_COMPILE_CACHE: join(import.meta.dirname, "node_modules", ".cache", "holdfast", "compiled") },
     setupFiles: ["test/setup.ts"],
     reporters: ["default", new Summary()]
   }

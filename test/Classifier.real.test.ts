@@ -10,7 +10,7 @@ import OpenAI7 from "openai"
 import OpenAI6 from "openai6"
 import * as Classifier from "../src/Classifier.ts"
 import { Fault, OpenAiEmulator } from "../src/testing/index.ts"
-import * as EmbeddedPostgres from "../src/vectorstore/EmbeddedPostgres.ts"
+import * as Embedded from "./embedded.ts"
 import * as Postgres from "./testing/postgresServer.ts"
 
 // The two clients' types are not assignable to each other; the calls used here are the same.
@@ -202,7 +202,7 @@ const httpsServer = Effect.acquireRelease(
 const onQuery = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.flip(self), (error) => Classifier.classify(error, { provider: "neon", operation: "query" }))
 
-layer(EmbeddedPostgres.layer({ inProcess: true }), { excludeTestServices: true, timeout: "60 seconds" })(
+layer(Embedded.layer, { excludeTestServices: true, timeout: "60 seconds" })(
   "sql-pg on the embedded Postgres",
   (it) => {
     it.effect("statements that are wrong, data that is wrong, things that are missing", () =>

@@ -1,4 +1,4 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, beforeAll, describe, it } from "@effect/vitest"
 import { execFile } from "node:child_process"
 import { globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -62,8 +62,17 @@ describe("documented examples", () => {
     assert.strictEqual(output, "")
   }, 60_000)
 
-  it.concurrent.each(examples.filter(({ runs }) => runs))("$name prints what it says", async ({ expected, name }) => {
-    const { stdout } = await run(process.execPath, ["--conditions=holdfast-source", join(out, `${name}.ts`)])
-    assert.deepStrictEqual(stdout.split("\n").map((line) => line.trim()).filter((line) => line !== ""), expected)
+  // In one process: to load Effect takes longer than all examples together.
+  const running = examples.filter(({ runs }) => runs)
+  const fileOf = (name: string): string => join(out, `${name}.ts`)
+  let logged: { readonly [file: string]: string } = {}
+  beforeAll(async () => {
+    const args = ["--conditions=holdfast-source", join(root, "test", "documentedRun.ts")]
+    logged = JSON.parse((await run(process.execPath, [...args, ...running.map(({ name }) => fileOf(name))])).stdout)
   }, 60_000)
+
+  it.each(running)("$name prints what it says", ({ expected, name }) => {
+    const lines = (logged[fileOf(name)] ?? "").split("\n")
+    assert.deepStrictEqual(lines.map((line) => line.trim()).filter((line) => line !== ""), expected)
+  })
 })

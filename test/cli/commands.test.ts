@@ -5,6 +5,7 @@ import { createServer } from "node:http"
 import * as Samples from "../../src/cli/Samples.ts"
 import { OpenAiEmulator } from "../../src/testing/OpenAiEmulator.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
+import * as Embedded from "../embedded.ts"
 import * as Holdfast from "./holdfast.ts"
 
 const temporary = Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped({ prefix: "holdfast-" }))
@@ -74,7 +75,7 @@ it.live(
   () =>
     Effect.gen(function*() {
       const emulator = yield* OpenAiEmulator
-      const home = yield* temporary
+      const home = yield* Embedded.home
       const env = {
         OPENAI_API_KEY: "sk-wrong-key-0123456789",
         OPENAI_BASE_URL: emulator.url,

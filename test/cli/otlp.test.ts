@@ -1,8 +1,8 @@
-import { NodeServices } from "@effect/platform-node"
 import { assert, it } from "@effect/vitest"
-import { Effect, FileSystem, Redacted } from "effect"
+import { Effect, Redacted } from "effect"
 import { createServer, type Server } from "node:http"
 import { OpenAiEmulator } from "../../src/testing/OpenAiEmulator.ts"
+import * as Embedded from "../embedded.ts"
 import * as Holdfast from "./holdfast.ts"
 
 interface Attribute {
@@ -69,7 +69,7 @@ it.live(
       const { paths, server, spans } = yield* receiver
       const emulator = yield* OpenAiEmulator
       const running = yield* Holdfast.start(["serve", "--port", "0", "--no-samples"], {
-        HOLDFAST_DIRECTORY: yield* (yield* FileSystem.FileSystem).makeTempDirectoryScoped({ prefix: "holdfast-" }),
+        HOLDFAST_DIRECTORY: yield* Embedded.home,
         OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${portOf(server)}`,
         OPENAI_API_KEY: Redacted.value(emulator.apiKey),
         OPENAI_BASE_URL: emulator.url,
@@ -159,6 +159,6 @@ it.live(
       assert.isNotEmpty(logged)
       assert.notInclude(JSON.stringify(spans), Redacted.value(emulator.apiKey))
       assert.notInclude(running.stderr(), Redacted.value(emulator.apiKey))
-    }).pipe(Effect.scoped, Effect.provide([NodeServices.layer, OpenAiEmulator.layer()])),
+    }).pipe(Effect.scoped, Effect.provide(OpenAiEmulator.layer())),
   60_000
 )

@@ -1,11 +1,11 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Schedule } from "effect"
 import { Redacted } from "effect"
-import { mkdtemp, readFile, rm } from "node:fs/promises"
-import { tmpdir } from "node:os"
+import { readFile } from "node:fs/promises"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import { OpenAiEmulator } from "../../src/testing/OpenAiEmulator.ts"
+import * as Embedded from "../embedded.ts"
 import * as Holdfast from "./holdfast.ts"
 
 const scifact = fileURLToPath(new URL("../../examples/data/scifact/", import.meta.url))
@@ -16,11 +16,6 @@ const rows = (file: string) =>
       JSON.parse(line) as { readonly id: string; readonly title: string; readonly text: string }
     )
   )
-
-const directory = Effect.acquireRelease(
-  Effect.promise(() => mkdtemp(join(tmpdir(), "holdfast-"))),
-  (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
-)
 
 // oxlint-disable-next-line typescript/no-explicit-any -- read field by field below
 type Answered = { readonly status: number; readonly body: any }
@@ -36,8 +31,8 @@ it.live(
   () =>
     Effect.gen(function*() {
       const emulator = yield* OpenAiEmulator
-      const home = yield* directory
-      const documents = (yield* rows("docs-1.jsonl")).slice(0, 150).map(({ id, text, title }) => ({
+      const home = yield* Embedded.home
+      const documents = (yield* rows("docs-1.jsonl")).slice(0, 50).map(({ id, text, title }) => ({
         id,
         title,
         content: text

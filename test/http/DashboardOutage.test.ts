@@ -1,9 +1,9 @@
-import { NodeServices } from "@effect/platform-node"
 import { assert, it } from "@effect/vitest"
-import { Effect, FileSystem, Redacted } from "effect"
+import { Effect, Redacted } from "effect"
 import { OpenAiEmulator } from "../../src/testing/OpenAiEmulator.ts"
 import { absent, browser, executablePath } from "../browser.ts"
 import * as Holdfast from "../cli/holdfast.ts"
+import * as Embedded from "../embedded.ts"
 
 const token = "an-operator's-token"
 
@@ -12,7 +12,7 @@ it.live("shows an outage of the running server's primary as it happens, and open
   return Effect.gen(function*() {
     const emulator = yield* OpenAiEmulator
     const running = yield* Holdfast.start(["serve", "--port", "0", "--no-samples"], {
-      HOLDFAST_DIRECTORY: yield* (yield* FileSystem.FileSystem).makeTempDirectoryScoped({ prefix: "holdfast-" }),
+      HOLDFAST_DIRECTORY: yield* Embedded.home,
       HOLDFAST_ADMIN_TOKEN: token,
       OPENAI_API_KEY: Redacted.value(emulator.apiKey),
       OPENAI_BASE_URL: emulator.url,
@@ -77,5 +77,5 @@ it.live("shows an outage of the running server's primary as it happens, and open
     ])
     assert.deepStrictEqual(errors, [])
     assert.strictEqual((yield* Holdfast.stop(running)).code, 0)
-  }).pipe(Effect.scoped, Effect.provide([NodeServices.layer, OpenAiEmulator.layer()]))
+  }).pipe(Effect.scoped, Effect.provide(OpenAiEmulator.layer()))
 }, 60_000)

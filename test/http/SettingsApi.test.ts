@@ -3,6 +3,7 @@ import { assert, it } from "@effect/vitest"
 import { Effect, FileSystem } from "effect"
 import { OpenAiEmulator } from "../../src/testing/OpenAiEmulator.ts"
 import * as Holdfast from "../cli/holdfast.ts"
+import * as Embedded from "../embedded.ts"
 import { eventually } from "../testing/eventually.ts"
 
 const token = "the-operators-token"
@@ -36,7 +37,7 @@ it.live(
     Effect.gen(function*() {
       const fs = yield* FileSystem.FileSystem
       const emulator = yield* OpenAiEmulator
-      const home = yield* fs.makeTempDirectoryScoped({ prefix: "holdfast-" })
+      const home = yield* Embedded.home
       const file = `${home}/settings.toml`
       yield* fs.writeFileString(file, "[services.unified.retryConfig]\nmaxRetries = 2\n")
       const server = yield* Holdfast.start(["serve", "--port", "0", "--no-samples", "--config", file], {
@@ -133,7 +134,7 @@ it.live(
 it.live("a server does not start with a file that makes no sense", () =>
   Effect.gen(function*() {
     const fs = yield* FileSystem.FileSystem
-    const home = yield* fs.makeTempDirectoryScoped({ prefix: "holdfast-" })
+    const home = yield* Embedded.home
     const file = `${home}/settings.json`
     yield* fs.writeFileString(file, JSON.stringify(unified({ retryConfig: { baseDelayMs: 50 } })))
     const { code, stderr, stdout } = yield* Holdfast.run(["serve", "--port", "0", "--no-samples", "--config", file], {

@@ -1,21 +1,14 @@
 import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
-import { mkdtemp, rm } from "node:fs/promises"
 import { connect } from "node:net"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { OpenAiEmulator } from "../../src/testing/OpenAiEmulator.ts"
 import * as Holdfast from "../cli/holdfast.ts"
+import * as Embedded from "../embedded.ts"
 
 /** What must never be seen outside: in keys, in addresses, in what providers say. */
 const canary = "CANARYa1b2c3d4e5f6g7h8"
 const apiKey = `sk-proj-${canary}Key0123456789`
 const secretMessage = `Incorrect API key provided: ${apiKey}. postgres://user:${canary}Password@db.internal/prod`
-
-const directory = Effect.acquireRelease(
-  Effect.promise(() => mkdtemp(join(tmpdir(), "holdfast-"))),
-  (path) => Effect.promise(() => rm(path, { recursive: true, force: true }))
-)
 
 interface Answer {
   readonly status: number
@@ -70,7 +63,7 @@ const start = Effect.gen(function*() {
     OPENAI_API_KEY: apiKey,
     OPENAI_BASE_URL: emulator.url,
     OPENAI_VECTORSTORE: emulator.vectorStore,
-    HOLDFAST_DIRECTORY: yield* directory,
+    HOLDFAST_DIRECTORY: yield* Embedded.home,
     HOLDFAST_ADMIN_TOKEN: `operator-${canary}`,
     LOG_FORMAT: "json",
     LOG_LEVEL: "Trace"

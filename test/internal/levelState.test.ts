@@ -152,9 +152,10 @@ it("does what its rules say over the whole history, and never flaps", () => {
     for (const [index, [at, target]] of history.entries()) {
       const before = state
       state = checked(state, levelOf(target), "", at, settings)
-      assert.strictEqual(rankOf(state.level), expected[index])
+      // An assertion at each of so many steps would take most of the time.
+      if (rankOf(state.level) !== expected[index]) assert.strictEqual(rankOf(state.level), expected[index])
       const step = rankOf(state.level) - rankOf(before.level)
-      assert.isAtMost(Math.abs(step), 1)
+      if (Math.abs(step) > 1) assert.fail(`moved by ${step}`)
       if (step !== 0) {
         moves++
         // Down no sooner than the spacing after any move, up no sooner than the dwell.

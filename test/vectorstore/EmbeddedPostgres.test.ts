@@ -7,6 +7,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as EmbeddedPostgres from "../../src/vectorstore/EmbeddedPostgres.ts"
 import { lock } from "../../src/vectorstore/internal/directoryLock.ts"
+import * as Embedded from "../embedded.ts"
 
 const temporary = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "holdfast-embedded-"))),
@@ -36,7 +37,7 @@ it.live(
   "a process killed in the middle of a batch of 1,000: started again, 1,000 are stored, none twice",
   () =>
     Effect.gen(function*() {
-      const directory = join(yield* temporary, "postgres")
+      const directory = join(yield* Embedded.home, "postgres")
       const killed = yield* run(directory, /done 300/)
       assert.notInclude(killed, "end ")
       assert.isTrue(existsSync(`${directory}.lock`), "the killed process left its lock")

@@ -5,7 +5,6 @@ import { TestClock } from "effect/testing"
 import * as Event from "../../src/Event.ts"
 import { Fault, OpenAiEmulator } from "../../src/testing/index.ts"
 import * as StoreContract from "../../src/testing/storeContract.ts"
-import * as EmbeddedPostgres from "../../src/vectorstore/EmbeddedPostgres.ts"
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
 import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
@@ -14,6 +13,8 @@ import * as OpenAiStore from "../../src/vectorstore/OpenAiStore.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
 import { DocumentId, type Filter, type Service } from "../../src/vectorstore/VectorStore.ts"
 import { document, fill, pipeline, three, troubled } from "./troubled.ts"
+import * as Embedded from "../embedded.ts"
+import { eventually } from "../testing/eventually.ts"
 
 // -- the contract ------------------------------------------------------------------------------------------------------
 
@@ -45,7 +46,7 @@ for (const { name, run } of StoreContract.cases()) {
 
 // -- over the real ones ------------------------------------------------------------------------------------------------
 
-const Database = Layer.merge(EmbeddedPostgres.layer({ inProcess: true }), Embedder.local)
+const Database = Layer.merge(Embedded.layer, Embedder.local)
 
 layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("over Postgres and OpenAI, all at once", (it) => {
   const openai = (emulator: OpenAiEmulator.Emulator) =>
