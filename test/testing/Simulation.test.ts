@@ -10,7 +10,10 @@ const scenario = (name: string): Simulation.Scenario => {
   return found
 }
 
-const seeds = (scenario: Simulation.Scenario, strategy: Simulation.Strategy, count: number) =>
+/** The figures of the README are over 20 seeds: `npm run proofs`. */
+const count = Number(process.env["SIMULATION_SEEDS"] ?? 3)
+
+const seeds = (scenario: Simulation.Scenario, strategy: Simulation.Strategy) =>
   Array.from({ length: count }, (_, seed) => Simulation.run(scenario, strategy, seed + 1))
 
 describe("the model", () => {
@@ -27,10 +30,10 @@ describe("the model", () => {
 
   it("a queue of one server behaves as queueing theory says", () => {
     // M/M/1 at half load: the mean time in the system is 1 / (100 - 50) s = 20 ms, and exponential.
-    const result = Simulation.run({ ...idle, seconds: 2_000 }, plain, 1)
+    const result = Simulation.run({ ...idle, seconds: 1_000 }, plain, 1)
     assert.closeTo(result.latency.p50, 20 * Math.LN2, 2)
     assert.closeTo(result.latency.p99, 20 * Math.log(100), 10)
-    assert.closeTo(result.requests, 100_000, 1_500)
+    assert.closeTo(result.requests, 50_000, 1_000)
     assert.strictEqual(result.goodput, 1)
   })
 
@@ -74,9 +77,9 @@ describe("the model", () => {
 
 describe("metastability", () => {
   it("plain retries never recover from a brown-out at 70 % load, the default pipeline does", () => {
-    const bad = seeds(scenario("brown-out"), retries, 4)
-    assert.deepStrictEqual(bad.map((result) => result.secondsToRecover), [null, null, null, null])
-    const good = seeds(scenario("brown-out"), holdfast(), 8)
+    const bad = seeds(scenario("brown-out"), retries)
+    assert.deepStrictEqual(bad.map((result) => result.secondsToRecover), bad.map(() => null))
+    const good = seeds(scenario("brown-out"), holdfast())
     for (const { peakLoad, recoveryLoad, secondsToRecover, seed } of good) {
       assert.isAtMost(secondsToRecover ?? Infinity, 12, `seed ${seed}`)
       assert.isAtMost(peakLoad, 1.5, `seed ${seed}`)
@@ -85,7 +88,7 @@ describe("metastability", () => {
   })
 
   it("nor at 85 % load, where the default pipeline takes at most 20 seconds", () => {
-    for (const { peakLoad, recoveryLoad, secondsToRecover, seed } of seeds(scenario("brown-out-85"), holdfast(), 8)) {
+    for (const { peakLoad, recoveryLoad, secondsToRecover, seed } of seeds(scenario("brown-out-85"), holdfast())) {
       assert.isAtMost(secondsToRecover ?? Infinity, 20, `seed ${seed}`)
       assert.isAtMost(peakLoad, 1.5, `seed ${seed}`)
       assert.isAtMost(recoveryLoad, 1.2, `seed ${seed}`)
@@ -131,12 +134,13 @@ it.effect("a run of ten thousand clients is quick", () =>
     const result = Simulation.run(
       {
         ...big,
+        seconds: 60,
         workload: { rate: 700, clients: 10_000 },
         servers: [{ name: "api", workers: 10, service: { _tag: "Constant", millis: 10 } }]
       },
       holdfast(),
       1
     )
-    assert.isAbove(result.requests, 80_000)
+    assert.isAbove(result.requests, 40_000)
     assert.isAbove(result.goodput, 0.7)
   }), 60_000)
