@@ -1,48 +1,28 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import { spawn } from "node:child_process"
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as EmbeddedPostgres from "../../src/vectorstore/EmbeddedPostgres.ts"
 import { lock } from "../../src/vectorstore/internal/directoryLock.ts"
 import * as Embedded from "../embedded.ts"
+import { killedAt, whole } from "./ingestion.ts"
 
 const temporary = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "holdfast-embedded-"))),
   (folder) => Effect.sync(() => rmSync(folder, { recursive: true, force: true }))
 )
 
-const child = join(import.meta.dirname, "ingestChild.ts")
-
-/** Runs the child until it says `until`; then it is killed, or it ended by itself. */
-const run = (directory: string, until: RegExp) =>
-  Effect.callback<string>((resume) => {
-    const process_ = spawn(process.execPath, ["--conditions=holdfast-source", child, directory], {
-      stdio: ["ignore", "pipe", "pipe"]
-    })
-    let said = ""
-    let complaint = ""
-    process_.stdout.on("data", (text) => {
-      said += String(text)
-      if (until.test(said)) process_.kill("SIGKILL")
-    })
-    process_.stderr.on("data", (text) => complaint += String(text))
-    process_.on("exit", (code, signal) =>
-      resume(code === 0 || signal === "SIGKILL" ? Effect.succeed(said) : Effect.die(new Error(complaint))))
-  })
-
 it.live(
   "a process killed in the middle of a batch of 1,000: started again, 1,000 are stored, none twice",
   () =>
     Effect.gen(function*() {
       const directory = join(yield* Embedded.home, "postgres")
-      const killed = yield* run(directory, /done 300/)
+      const killed = yield* killedAt(/done 300/, directory)
       assert.notInclude(killed, "end ")
       assert.isTrue(existsSync(`${directory}.lock`), "the killed process left its lock")
-      const said = yield* run(directory, /never/)
-      const end = JSON.parse(/end (.*)/.exec(said)?.[1] ?? "{}")
+      const end = yield* whole(directory)
       assert.isAtLeast(end.before, 300)
       assert.deepStrictEqual({ ...end, before: 0 }, { before: 0, stored: 1_000, embedded: 1_000, best: "d999" })
     }).pipe(Effect.scoped),

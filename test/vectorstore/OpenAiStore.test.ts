@@ -10,6 +10,7 @@ import type * as Client from "../../src/vectorstore/OpenAiClient.ts"
 import * as OpenAiStore from "../../src/vectorstore/OpenAiStore.ts"
 import { Document, DocumentId, type Filter, type Service, VectorStore } from "../../src/vectorstore/VectorStore.ts"
 import { eventually } from "../testing/eventually.ts"
+import { killedAt, whole } from "./ingestion.ts"
 
 const clients = { 6: OpenAI6, 7: OpenAI7 } as const
 
@@ -198,6 +199,27 @@ it.live("a batch cut short is resumed by another process: all stored, none twice
     // What was uploaded before is not uploaded again.
     assert.isBelow((yield* emulator.requests)["files.create"] ?? 0, 200)
   }))
+
+it.live(
+  "a process killed in the middle of a batch of 1,000: started again, 1,000 are stored, none twice",
+  () =>
+    Effect.gen(function*() {
+      const emulator = yield* OpenAiEmulator.make()
+      const killed = yield* killedAt(/done 300/, emulator.url, emulator.vectorStore)
+      assert.notInclude(killed, "end ")
+      // It had no time to clean up: what it uploaded last is attached to nothing.
+      const left = yield* emulator.orphans
+      assert.isBelow(yield* emulator.files, 1_000)
+      yield* emulator.resetRequests
+      const end = yield* whole(emulator.url, emulator.vectorStore)
+      assert.isAtLeast(end.before, 300)
+      assert.deepStrictEqual({ ...end, before: 0 }, { before: 0, stored: 1_000, embedded: 1_000, best: "d999" })
+      assert.deepStrictEqual([yield* emulator.orphans, yield* emulator.files], [[], 1_000])
+      // What was uploaded is not uploaded again.
+      assert.isAtMost((yield* emulator.requests)["files.create"] ?? 0, 1_000 - end.before - left.length)
+    }),
+  120_000
+)
 
 it.live("uploads that no process will ever attach are swept, and others' files are left alone", () =>
   Effect.gen(function*() {
