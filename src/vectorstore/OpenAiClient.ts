@@ -110,7 +110,11 @@ const Deleted = Schema.Struct({ id: Schema.String, deleted: Schema.Boolean })
 const Content = Schema.Struct({ data: Schema.Array(Schema.Struct({ text: Schema.optionalKey(Schema.String) })) })
 
 /** The failure that a file's own status tells. */
-export const processingError = (provider: string, operation: string, file: StoreFile): ProviderError => {
+export const processingError = (
+  provider: string,
+  operation: string,
+  file: Pick<StoreFile, "status" | "last_error">
+): ProviderError => {
   const code = file.last_error?.code ?? file.status
   const evidence = {
     message: `The file was not processed: ${file.last_error?.message ?? file.status}`,

@@ -82,6 +82,19 @@ it.effect("remembered queries are answered while the embedder is down, the least
     assert.strictEqual(Embedder.cached(local), local)
   }))
 
+it.effect("with the embedder down, a query asked before is found by its vector, any other by its words, and it says so", () =>
+  Effect.gen(function*() {
+    const { service, state } = route(space)
+    const store = yield* MemoryStore.makeWith(Embedder.cached(service))
+    yield* store.add(Document.make({ id: DocumentId.make("one"), content: "zebras graze" }))
+    const search = (query: string) =>
+      Effect.map(store.search({ query, mode: "vector" }), ({ losses, mode }) => [mode, ...losses])
+    assert.deepStrictEqual(yield* search("zebras"), ["vector"])
+    state.fails = "down"
+    assert.deepStrictEqual(yield* search("zebras"), ["vector"])
+    assert.deepStrictEqual(yield* search("grazing"), ["lexical", "LexicalInsteadOfVector"])
+  }))
+
 it.effect("scenario 61: only another route to the same space takes over", () =>
   Effect.gen(function*() {
     const first = route(space, "down")

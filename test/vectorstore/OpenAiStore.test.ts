@@ -171,6 +171,24 @@ it.live("a batch whose answer is lost is cleaned up, and stored once when repeat
     assert.deepStrictEqual([yield* emulator.orphans, yield* emulator.files], [[], 8])
   }))
 
+it.live("a batch in an outage is given up after so many uploads, not tried to its end", () =>
+  Effect.gen(function*() {
+    const { emulator, store } = yield* setUp({ concurrency: 4 })
+    const batch = documents(200)
+    yield* emulator.fault(Fault.status(503), { route: "files.create", after: 20 })
+    const { items } = yield* store.addMany(batch, { operationId: "op", batchSize: 50 })
+    const count = (tag: string) => items.filter(({ _tag }) => _tag === tag).length
+    assert.deepStrictEqual([count("Stored"), count("Failed")], [20, 180])
+    assert.isTrue(items.every((it) => it._tag === "Stored" || it._tag === "Failed" && it.error.isRetryable))
+    assert.isBelow((yield* emulator.requests)["files.create"] ?? 0, 40)
+    yield* emulator.clear()
+    // What is wrong with single documents is no outage, however many they are.
+    yield* emulator.fault(Fault.status(400), { route: "files.create", times: 30 })
+    const again = yield* store.addMany(batch, { operationId: "op", batchSize: 50 })
+    assert.strictEqual(again.items.filter(({ _tag }) => _tag === "Stored").length, 150)
+    assert.deepStrictEqual([yield* emulator.orphans, (yield* ids(store)).length], [[], 170])
+  }))
+
 it.live("a batch cut short is resumed by another process: all stored, none twice, nothing left over", () =>
   Effect.gen(function*() {
     const emulator = yield* OpenAiEmulator.make()
@@ -327,6 +345,18 @@ it.live("says when a filter that the API cannot be trusted with, or a long docum
     const few = yield* long.store.search({ query: "zebras graze", limit: 6 })
     assert.isBelow(few.hits.length, 6)
     assert.deepStrictEqual(few.losses, ["FewerThanAsked"])
+    // Files of others cannot be left out of the next look by an attribute that they have not.
+    const others = yield* setUp()
+    for (const name of ["long", "short"]) {
+      const file = yield* others.client.files.upload(`${name}.txt`, "zebras graze ".repeat(name === "long" ? 9_000 : 1))
+      const id = VectorStoreId.make(others.emulator.vectorStore)
+      yield* others.client.storeFiles.attach(id, { file_id: file.id })
+    }
+    const [one, two] = [
+      yield* others.store.search({ query: "zebras graze", limit: 5 }),
+      yield* others.store.search({ query: "zebras graze", limit: 1 })
+    ]
+    assert.deepStrictEqual([one.hits.length, one.losses, two.losses], [1, ["FewerThanAsked"], []])
   }))
 
 it.live("a missing vector store is a wrong setting, a wrong key a refusal", () =>
