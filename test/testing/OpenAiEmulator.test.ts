@@ -155,6 +155,30 @@ it.live("documents given at the start are searched, filtered and embedded for re
     assert.isAbove(dot(one!, two!), dot(one!, three!) + 0.3)
   }))
 
+it.live("cuts files into passages as they were attached", () =>
+  Effect.gen(function*() {
+    const emulator = yield* OpenAiEmulator.make()
+    const client = clientOf(emulator)
+    const text = "zebras graze on the wide savanna. ".repeat(60)
+    const longest = (size: number, overlap: number) =>
+      Effect.promise(async () => {
+        const file = await client.files.create({ file: new File([text], "z.txt"), purpose: "assistants" })
+        const store = await client.vectorStores.create({})
+        await client.vectorStores.files.create(store.id, {
+          file_id: file.id,
+          chunking_strategy: {
+            type: "static",
+            static: { max_chunk_size_tokens: size, chunk_overlap_tokens: overlap }
+          }
+        })
+        const { data } = await client.vectorStores.search(store.id, { query: "zebras", max_num_results: 50 })
+        return [data.length, Math.max(...data.map(({ content }) => content[0]!.text.length))]
+      })
+    assert.deepStrictEqual(yield* longest(100, 0), [Math.ceil(text.length / 400), 400])
+    assert.deepStrictEqual(yield* longest(100, 50), [Math.ceil((text.length - 200) / 200), 400])
+    assert.deepStrictEqual(yield* longest(4_096, 0), [1, text.length])
+  }))
+
 it.live("lists go by pages, newest first, and end", () =>
   Effect.gen(function*() {
     const emulator = yield* OpenAiEmulator.make({
