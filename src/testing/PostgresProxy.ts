@@ -12,20 +12,15 @@
  * What a client sends up to a Sync, or a simple query, is one query here: it is passed on whole, or what a fault says
  * happens in its place.
  */
-import { Context, Effect, FiberSet, Layer, Queue, Schema, type Scope, Semaphore } from "effect"
-import { connect, createServer, type Server, type Socket } from "node:net"
+import { Context, Effect, FiberSet, Layer, Queue, Schema, type Scope } from "effect"
+import { connect, createServer, type Socket } from "node:net"
 import type { Duplex } from "node:stream"
+import * as Loopback from "./internal/loopback.ts"
+import type { ListenFailed } from "./internal/loopback.ts"
+import { type Batch, errorResponse, framesOf, message, readerOf, readyForQuery } from "./internal/postgresWire.ts"
 import { makeRules } from "./rules.ts"
 
-/** The port could not be opened. `code` is Node's, such as `EADDRINUSE`. */
-export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFailed", {
-  port: Schema.Int,
-  code: Schema.String
-}) {
-  override get message(): string {
-    return `The proxy could not listen on port ${this.port}: ${this.code}`
-  }
-}
+export { ListenFailed } from "./internal/loopback.ts"
 
 /** An error as a server tells it. */
 const Told = { code: Schema.String, message: Schema.String }
@@ -145,19 +140,6 @@ const ofConnections: ReadonlySet<Fault["_tag"]> = new Set<Fault["_tag"]>([
   "StallConnection"
 ])
 
-const sslRequest = 80_877_103
-const gssRequest = 80_877_104
-const cancelRequest = 80_877_102
-
-/** What a client sends as one. */
-interface Batch {
-  readonly bytes: Buffer
-  /** The text of its queries, those prepared before included. */
-  readonly sql: string
-  /** Whether the server answers it with ReadyForQuery. */
-  readonly answered: boolean
-}
-
 interface Session {
   readonly client: Socket
   upstream: Duplex | undefined
@@ -177,8 +159,6 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
     const fibers = yield* FiberSet.make<void>()
     const run = yield* FiberSet.runtime(fibers)()
     const sessions = new Set<Session>()
-    let server: Server | undefined
-    let port = options.port ?? 0
     let most = options.maxConnections ?? Infinity
     const counts = { connections: 0, queries: 0 }
 
@@ -328,45 +308,24 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
       )
     })
 
-    const lock = yield* Semaphore.make(1)
-    const stop: Effect.Effect<void> = Semaphore.withPermit(
-      lock,
-      Effect.gen(function*() {
-        const open = server
-        if (open === undefined) return
-        server = undefined
-        yield* Effect.callback<void>((resume) => {
-          open.close(() => resume(Effect.void))
-          for (const session of Array.from(sessions)) close(session, "reset")
-        })
-        yield* FiberSet.clear(fibers)
-      })
-    )
-    const listen = Effect.callback<void, ListenFailed>((resume) => {
-      const opening = createServer((client) => {
-        client.on("error", () => {})
-        const fiber = run(serve(client))
-        client.on("close", () => fiber.interruptUnsafe())
-      })
-      opening.on(
-        "error",
-        (error: NodeJS.ErrnoException) =>
-          resume(Effect.fail(new ListenFailed({ port, code: error.code ?? error.message })))
-      )
-      opening.listen(port, "127.0.0.1", () => {
-        const address = opening.address()
-        if (typeof address === "object" && address !== null) port = address.port
-        server = opening
-        resume(Effect.void)
-      })
+    const loopback = yield* Loopback.open({
+      port: options.port,
+      make: () =>
+        createServer((client) => {
+          client.on("error", () => {})
+          const fiber = run(serve(client))
+          client.on("close", () => fiber.interruptUnsafe())
+        }),
+      breakAll: () => {
+        for (const session of Array.from(sessions)) close(session, "reset")
+      },
+      stopped: FiberSet.clear(fibers)
     })
-    const start = Semaphore.withPermit(lock, Effect.suspend(() => server === undefined ? listen : Effect.void))
-    yield* Effect.acquireRelease(start, () => stop)
 
     const add = (fault: Fault, aim?: FaultOptions): string => rules.add({ fault, ...aim })
     const proxy: Proxy = {
       host: "127.0.0.1",
-      port,
+      port: loopback.port,
       fault: (fault, aim) => Effect.sync(() => add(fault, aim)),
       clear: (id) => Effect.sync(() => rules.clear(id)),
       during: (fault, aim) => (self) =>
@@ -387,8 +346,8 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
       limit: (connections) => Effect.sync(() => void (most = connections)),
       connections: Effect.sync(() => sessions.size),
       counts: Effect.sync(() => ({ ...counts })),
-      stop,
-      start
+      stop: loopback.stop,
+      start: loopback.start
     }
     return proxy
   }
@@ -398,100 +357,3 @@ export class PostgresProxy extends Context.Service<PostgresProxy, Proxy>()("hold
   static readonly layer = (options: Options): Layer.Layer<PostgresProxy, ListenFailed> =>
     Layer.effect(PostgresProxy, make(options))
 }
-
-/** Calls back for each whole message of a stream; `type` is its letter. */
-const framesOf = (onFrame: (type: string, body: Buffer, frame: Buffer) => void) => {
-  let rest: Buffer = Buffer.alloc(0)
-  return (bytes: Buffer): void => {
-    rest = rest.length === 0 ? bytes : Buffer.concat([rest, bytes])
-    while (rest.length >= 5) {
-      const size = 1 + rest.readUInt32BE(1)
-      if (rest.length < size) return
-      const frame = rest.subarray(0, size)
-      rest = rest.subarray(size)
-      onFrame(String.fromCharCode(frame[0] ?? 0), frame.subarray(5), frame)
-    }
-  }
-}
-
-interface Reading {
-  /** It asked for encryption, which there is none of. */
-  readonly plain: () => void
-  readonly cancel: (bytes: Buffer) => void
-  readonly startup: (bytes: Buffer) => void
-  readonly batch: (batch: Batch) => void
-}
-
-/** Reads what a client sends: its greeting, then batches. */
-const readerOf = (reading: Reading) => {
-  let greeting: Buffer | undefined = Buffer.alloc(0)
-  const prepared = new Map<string, string>()
-  let parts: Array<Buffer> = []
-  let texts: Array<string> = []
-  const flush = (answered: boolean): void => {
-    reading.batch({ bytes: Buffer.concat(parts), sql: texts.join(";\n"), answered })
-    parts = []
-    texts = []
-  }
-  const frames = framesOf((type, body, frame) => {
-    parts.push(frame)
-    switch (type) {
-      case "P": {
-        const [name = "", sql = ""] = body.toString("utf8").split("\0")
-        prepared.set(name, sql)
-        return
-      }
-      case "B": {
-        const [, name = ""] = body.toString("utf8", 0, Math.min(body.length, 1_024)).split("\0")
-        texts.push(prepared.get(name) ?? "")
-        return
-      }
-      case "Q":
-        texts.push(body.toString("utf8").split("\0")[0] ?? "")
-        return flush(true)
-      case "S":
-        return flush(true)
-      case "D":
-      case "E":
-      case "C":
-        return
-      // Passwords, copied data, flushes, the end: passed on as they come.
-      default:
-        return flush(false)
-    }
-  })
-  return (bytes: Buffer): void => {
-    if (greeting === undefined) return frames(bytes)
-    greeting = Buffer.concat([greeting, bytes])
-    while (greeting !== undefined && greeting.length >= 8) {
-      const size = greeting.readUInt32BE(0)
-      if (greeting.length < size) return
-      const first: Buffer = greeting.subarray(0, size)
-      const rest: Buffer = greeting.subarray(size)
-      const code = first.readUInt32BE(4)
-      if (code === sslRequest || code === gssRequest) {
-        reading.plain()
-        greeting = rest
-      } else if (code === cancelRequest) {
-        reading.cancel(first)
-        greeting = rest
-      } else {
-        reading.startup(first)
-        greeting = undefined
-        if (rest.length > 0) frames(rest)
-      }
-    }
-  }
-}
-
-const message = (type: string, body: Buffer): Buffer => {
-  const head = Buffer.alloc(5)
-  head.write(type, 0, "latin1")
-  head.writeUInt32BE(body.length + 4, 1)
-  return Buffer.concat([head, body])
-}
-
-const errorResponse = (severity: string, code: string, text: string): Buffer =>
-  message("E", Buffer.from(`S${severity}\0V${severity}\0C${code}\0M${text}\0\0`, "utf8"))
-
-const readyForQuery = (status: "I" | "E"): Buffer => message("Z", Buffer.from(status, "latin1"))
