@@ -6,9 +6,9 @@ import { afterAll, assert, beforeAll, it, layer } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Redacted, Scope } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import * as Classifier from "../../src/Classifier.ts"
-import * as EmbeddedPostgres from "../../src/vectorstore/EmbeddedPostgres.ts"
 import { transaction } from "../../src/vectorstore/internal/transaction.ts"
 import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
+import * as Embedded from "../embedded.ts"
 import { eventually } from "../testing/eventually.ts"
 import * as Postgres from "../testing/postgresServer.ts"
 
@@ -212,7 +212,7 @@ live("25P03: a transaction that was idle too long is gone, and the next one is w
     assert.deepStrictEqual(yield* sql`SELECT 1::int AS one`, [{ one: 1 }])
   }))
 
-layer(EmbeddedPostgres.layer({ inProcess: true }), { excludeTestServices: true, timeout: "60 seconds" })(
+layer(Embedded.layer, { excludeTestServices: true, timeout: "60 seconds" })(
   "pgvector",
   (it) => {
     const refused = (name: string, query: (sql: SqlClient) => Effect.Effect<unknown, unknown>, detail?: string) =>

@@ -2,12 +2,12 @@ import { assert, it, layer } from "@effect/vitest"
 import { Effect, Fiber, Latch } from "effect"
 import { ProviderError, ServiceUnavailableError } from "../../src/ProviderError.ts"
 import * as StoreContract from "../../src/testing/storeContract.ts"
-import * as EmbeddedPostgres from "../../src/vectorstore/EmbeddedPostgres.ts"
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
 import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
 import * as Reembedding from "../../src/vectorstore/Reembedding.ts"
 import { Document, DocumentId, type Service } from "../../src/vectorstore/VectorStore.ts"
+import * as Embedded from "../embedded.ts"
 
 const wide = Embedder.makeLocal()
 const narrow = Embedder.makeLocal({ dimensions: 128 })
@@ -24,7 +24,7 @@ const setUp = (schema: string) =>
 const best = (store: Service, query: string) =>
   Effect.map(store.search({ query, mode: "vector" }), ({ hits, mode }) => [mode, hits[0]?.id as string | undefined])
 
-layer(EmbeddedPostgres.layer({ inProcess: true }), { excludeTestServices: true, timeout: "60 seconds" })(
+layer(Embedded.layer, { excludeTestServices: true, timeout: "60 seconds" })(
   "on the embedded Postgres",
   (it) => {
     it.effect(

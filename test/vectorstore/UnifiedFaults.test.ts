@@ -7,17 +7,17 @@ import { Cause, Context, Duration, Effect, Exit, Fiber, Layer, Result } from "ef
 import { TestClock } from "effect/testing"
 import { ConfigurationError, ProviderError } from "../../src/ProviderError.ts"
 import { Fault, OpenAiEmulator } from "../../src/testing/index.ts"
-import * as EmbeddedPostgres from "../../src/vectorstore/EmbeddedPostgres.ts"
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
 import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
 import { VectorStoreId } from "../../src/vectorstore/OpenAiClient.ts"
 import * as OpenAiStore from "../../src/vectorstore/OpenAiStore.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
 import { type Service, VectorStore } from "../../src/vectorstore/VectorStore.ts"
+import * as Embedded from "../embedded.ts"
 import { eventually } from "../testing/eventually.ts"
 import { document, fill, pipeline, three, type Trouble, troubled } from "./troubled.ts"
 
-const Database = Layer.merge(EmbeddedPostgres.layer({ inProcess: true }), Embedder.local)
+const Database = Layer.merge(Embedded.layer, Embedder.local)
 
 layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("over Postgres and OpenAI", (it) => {
   const openai = (emulator: OpenAiEmulator.Emulator) =>

@@ -12,9 +12,8 @@ import { VectorStoreId } from "../../src/vectorstore/OpenAiClient.ts"
 import * as OpenAiStore from "../../src/vectorstore/OpenAiStore.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
 import { DocumentId, type Filter, type Service } from "../../src/vectorstore/VectorStore.ts"
-import { document, fill, pipeline, three, troubled } from "./troubled.ts"
 import * as Embedded from "../embedded.ts"
-import { eventually } from "../testing/eventually.ts"
+import { document, fill, pipeline, three, troubled } from "./troubled.ts"
 
 // -- the contract ------------------------------------------------------------------------------------------------------
 
