@@ -296,6 +296,7 @@ const build = Effect.fnUntraced(function*<Id, S>(key: Context.Key<Id, S>, option
     : yield* ResponseCache.make({ name: service, ...options.cache })
   const telemetry = yield* Telemetry
   const sink = yield* Event.Sink
+  const about = { flows: flowsOf(members.map(({ name }) => name), cache !== undefined) }
   const limit: Fallback.Limit = { limit: settings.fallbackConcurrency, running: 0 }
   const coreOf = (
     flags: Pick<Changes, "enableFallback" | "enableGracefulDegradation">,
@@ -309,7 +310,7 @@ const build = Effect.fnUntraced(function*<Id, S>(key: Context.Key<Id, S>, option
     level: is(flags.enableGracefulDegradation) ? level : undefined,
     cache,
     sink,
-    recorder: (operation) => telemetry?.recorder(service, operation),
+    recorder: (operation) => telemetry?.recorder(service, operation, about),
     limit,
     fallbackOn: options.fallbackOn ?? ((error) => error.verdicts.fallback === "Next")
   })
@@ -394,6 +395,17 @@ const build = Effect.fnUntraced(function*<Id, S>(key: Context.Key<Id, S>, option
   }
   return self
 })
+
+/** Where a call may go: from each provider to the next, and from the last to an answer without one. */
+const flowsOf = (names: ReadonlyArray<string>, cached: boolean) => {
+  const last = names.at(-1) ?? ""
+  const flows = (from: string, to: string, modes: ReadonlyArray<string>) => modes.map((mode) => ({ from, to, mode }))
+  return [
+    ...names.slice(1).flatMap((to, index) => flows(names[index]!, to, ["graceful", "silent", "cached"])),
+    ...flows(last, "Default", ["graceful", "silent"]),
+    ...flows(last, "Stale", cached ? ["graceful", "cached"] : [])
+  ]
+}
 
 /** A pipeline that is always the one in force. Its breaker and bulkhead stay; a rate limit may be replaced. */
 const following = (

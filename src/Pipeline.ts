@@ -216,7 +216,7 @@ const build = Effect.fnUntraced(function*(
     const known = operations.get(operation)
     if (known !== undefined) return known
     const made: Operation = {
-      recorder: telemetry?.recorder(provider, operation),
+      recorder: telemetry?.recorder(provider, operation, { kind: "provider" }),
       latencies: windowOf()
     }
     if (operations.size < maxOperations) operations.set(operation, made)

@@ -1,70 +1,70 @@
 /** One source for every view of what happened: counters and latency histograms by service and operation. */
-import { Clock, Context, Duration, Effect, Layer, Metric, Record } from "effect"
+import { Clock, Context, Duration, Effect, Layer, type Scope } from "effect"
+import type { Shown } from "./internal/metricRegistry.ts"
+import * as metrics from "./internal/telemetryMetrics.ts"
 import * as series from "./internal/telemetrySeries.ts"
-import { reasons, type ReasonTag, table } from "./ProviderError.ts"
+import { cacheField, type CacheResult, type Completeness, type Totals, totals } from "./internal/telemetryTotals.ts"
+import {
+  type BudgetReading,
+  type CircuitReading,
+  type LevelReading,
+  watch,
+  type Watched
+} from "./internal/telemetryWatch.ts"
+import { addRow, type Row, windowStart } from "./internal/windowedCounts.ts"
+import type { ReasonTag } from "./ProviderError.ts"
+
+export type { CacheResult, Completeness, Latency, Totals } from "./internal/telemetryTotals.ts"
+export type { BudgetReading, CircuitReading, LevelReading, Watched } from "./internal/telemetryWatch.ts"
 
 /** How a call ended. `refused`: no provider was asked (circuit open, bulkhead full, level too low). */
 export type CallOutcome = "success" | "failure" | "cancelled" | "refused"
 
-/** Whether a cache answered. */
-export type CacheResult = "hit" | "stale" | "miss" | "coalesced"
-
 /** The counters of one service's operation. Plain, synchronous, never throws; `now` is epoch milliseconds. */
 export interface Recorder {
   readonly begin: (now: number) => void
-  /** Every `begin` is followed by exactly one `end`. */
-  readonly end: (outcome: CallOutcome, latencyMillis: number, now: number) => void
+  /**
+   * Every `begin` is followed by exactly one `end`. Of an attempt at a provider, `attempt` is its number, 0 for the first,
+   * and `handled` tells whether it failed with what retry sees to.
+   */
+  readonly end: (
+    outcome: CallOutcome,
+    latencyMillis: number,
+    now: number,
+    attempt?: number,
+    handled?: boolean
+  ) => void
+  /** A call to a provider failed, with or without attempts after the first. */
+  readonly gaveUp: (retried: boolean) => void
+  /** What an attempt failed with; told before its `end`. */
   readonly error: (category: ReasonTag, now: number) => void
   readonly retry: (now: number) => void
   readonly hedge: (now: number) => void
   readonly breakerTrip: (now: number) => void
-  readonly fallback: (from: string, to: string, now: number) => void
+  /** `mode` is that of the call, such as `"graceful"`. */
+  readonly fallback: (from: string, to: string, mode: string, now: number) => void
   readonly cache: (result: CacheResult, now: number) => void
+  /** Of a search, beside its `end`. */
+  readonly answered: (completeness: Completeness, now: number) => void
+}
+
+/** What is known of an operation before its first call, so that all of its series are there from the start. */
+export interface About {
+  /** A provider's calls are attempts; a search's answers are more or less complete. Defaults to `"service"`. */
+  readonly kind?: metrics.Kind | undefined
+  /** Where calls may go from a provider that fails. */
+  readonly flows?: ReadonlyArray<Pick<Flow, "from" | "to" | "mode">> | undefined
 }
 
 export interface Telemetry {
   /** The recorder of a service (or provider) and operation; the same one for the same names. */
-  readonly recorder: (service: string, operation: string) => Recorder
+  readonly recorder: (service: string, operation: string, about?: About) => Recorder
 }
 
 /** Where calls are counted. Nothing is counted by default. */
 export const Telemetry = Context.Reference<Telemetry | undefined>("holdfast/Telemetry", {
   defaultValue: () => undefined
 })
-
-/** Latencies of the calls that succeeded or failed, in milliseconds; `null` where there were none. */
-export interface Latency {
-  readonly mean: number | null
-  readonly p50: number | null
-  readonly p90: number | null
-  readonly p95: number | null
-  readonly p99: number | null
-}
-
-/** What was counted. At every instant `total = successful + failed + cancelled`. */
-export interface Totals {
-  /** Calls that ended. */
-  readonly total: number
-  readonly successful: number
-  /** With those refused before any provider was asked. */
-  readonly failed: number
-  readonly refused: number
-  readonly cancelled: number
-  /** Attempts after the first. */
-  readonly retried: number
-  readonly hedged: number
-  readonly breakerTrips: number
-  /** Providers given up on for a call. */
-  readonly fallbacks: number
-  readonly cache: { readonly [Result in CacheResult]: number }
-  /** Attempts that failed, by category. */
-  readonly errors: { readonly [Tag in ReasonTag]: number }
-  readonly latency: Latency
-  /** Share of successes, 0 to 1; `null` without calls. */
-  readonly successRate: number | null
-  /** Share of failures, 0 to 1; `null` without calls. */
-  readonly errorRate: number | null
-}
 
 export interface OperationReading extends Totals {
   readonly operation: string
@@ -75,6 +75,11 @@ export interface ServiceReading extends Totals {
   /** Calls under way. */
   readonly inFlight: number
   readonly operations: ReadonlyArray<OperationReading>
+  /** Those that are watched, over the same window. */
+  readonly circuits: ReadonlyArray<CircuitReading>
+  readonly level: LevelReading | undefined
+  /** What pays for its retries and hedges, where that is watched; `retried` and `hedged` tell what was spent. */
+  readonly retryBudget: BudgetReading | undefined
 }
 
 export interface ServiceLifetime extends Totals {
@@ -88,6 +93,8 @@ export interface Flow {
   readonly service: string
   readonly from: string
   readonly to: string
+  /** The mode of the calls, such as `"graceful"`. */
+  readonly mode: string
   readonly count: number
 }
 
@@ -129,6 +136,8 @@ export class Measurements extends Context.Service<Measurements, {
   readonly lifetime: Effect.Effect<ReadonlyArray<ServiceLifetime>>
   /** The last minutes of a service, oldest first, the current one last. At most 60. */
   readonly minutes: (service: string, count: number) => Effect.Effect<ReadonlyArray<Minute>>
+  /** Follows what belongs to a service or provider until the scope closes, so that readings tell of it. */
+  readonly watch: (service: string, watched: Watched) => Effect.Effect<void, never, Scope.Scope>
   /** Starts the windows again, of all services or of those named. Counters for Prometheus go on. */
   readonly reset: (services?: ReadonlyArray<string>) => Effect.Effect<void>
 }>()("holdfast/Telemetry/Measurements") {}
@@ -140,101 +149,142 @@ export const layer = (options?: Options): Layer.Layer<Measurements> =>
       Context.make(Measurements, measurements).pipe(Context.add(Telemetry, telemetry)))
   )
 
-const tags = Record.keys(reasons)
-const errorField = Record.map(reasons, (_, tag) => series.field.error + tags.indexOf(tag))
-const cacheField = {
-  hit: series.field.cacheHit,
-  stale: series.field.cacheStale,
-  miss: series.field.cacheMiss,
-  coalesced: series.field.cacheCoalesced
-} as const satisfies { readonly [Result in CacheResult]: number }
-
+/** Paths of fallback that are kept apart for each service; later ones share the name `other`. */
 const maxFlows = 256
+
+interface FlowCount {
+  readonly labels: Pick<Flow, "from" | "to" | "mode">
+  /** Since the start. */
+  count: number
+  /** How many of them were before the last reset. */
+  before: number
+}
 
 interface Service {
   readonly operations: Map<string, { readonly series: series.Series; readonly recorder: Recorder }>
-  readonly flows: Map<string, { readonly from: string; readonly to: string; count: number }>
+  readonly kinds: Set<metrics.Kind>
+  readonly flows: Map<string, FlowCount>
+  watch: Effect.Success<ReturnType<typeof watch>> | undefined
   since: number
 }
+
+const other = "other"
 
 const make = Effect.fnUntraced(function*(options?: Options) {
   const maxSeries = options?.maxSeries ?? 1_000
   const context = yield* Effect.context()
   const startedAt = yield* Clock.currentTimeMillis
   const services = new Map<string, Service>()
-  const registrations: Array<Metric.Registration> = []
+  const shown: Array<Shown> = []
   let seriesCount = 0
-  yield* Effect.addFinalizer(() => Effect.sync(() => registrations.forEach((registration) => registration.remove())))
+  yield* Effect.addFinalizer(() => Effect.sync(() => shown.forEach((one) => one.remove())))
 
   const serviceOf = (name: string): Service => {
     const known = services.get(name)
     if (known !== undefined) return known
-    const made: Service = { operations: new Map(), flows: new Map(), since: startedAt }
+    const made: Service = {
+      operations: new Map(),
+      kinds: new Set(),
+      flows: new Map(),
+      watch: undefined,
+      since: startedAt
+    }
     services.set(name, made)
     return made
   }
+  const seriesOf = (service: Service | undefined): ReadonlyArray<series.Series> =>
+    Array.from(service?.operations.values() ?? [], ({ series }) => series)
 
-  const recorder = (name: string, operation: string): Recorder => {
-    const known = services.get(name)?.operations.get(operation)
-    if (known !== undefined) return known.recorder
-    // Room for the shared name of every service that exists.
-    if (seriesCount >= maxSeries && operation !== other) {
-      return services.has(name) ? recorder(name, other) : recorder(other, other)
-    }
-    seriesCount++
-    const service = serviceOf(name)
-    const own = new series.Series()
-    const made = makeRecorder(own, service)
-    service.operations.set(operation, { series: own, recorder: made })
-    registrations.push(...register(context, name, operation, own))
+  const flowOf = (name: string, from: string, to: string, mode: string): FlowCount => {
+    const { flows } = serviceOf(name)
+    const key = [from, to, mode].join("\u0000")
+    const known = flows.get(key)
+    if (known !== undefined) return known
+    if (flows.size >= maxFlows && from !== other) return flowOf(name, other, other, other)
+    const made: FlowCount = { labels: { from, to, mode }, count: 0, before: 0 }
+    flows.set(key, made)
+    shown.push(metrics.ofFlow(context, { service: name, ...made.labels }, () => made.count))
     return made
   }
 
-  const totalsOf = (all: Iterable<series.Series>, from: number) => {
-    const counts = series.emptyCounts()
-    for (const one of all) one.addSince(from, counts)
-    return counts
+  const recorder = (name: string, operation: string, about?: About): Recorder => {
+    const known = services.get(name)?.operations.get(operation)
+    if (known === undefined && seriesCount >= maxSeries && operation !== other) {
+      // Room for the shared name of every service that exists.
+      return services.has(name) ? recorder(name, other, about) : recorder(other, other, about)
+    }
+    const service = serviceOf(name)
+    if (service.flows.size === 0) about?.flows?.forEach(({ from, mode, to }) => flowOf(name, from, to, mode))
+    if (known !== undefined) return known.recorder
+    seriesCount++
+    const kind = about?.kind ?? "service"
+    const own = new series.Series()
+    const made = makeRecorder(own, (from, to, mode) => flowOf(name, from, to, mode))
+    service.operations.set(operation, { series: own, recorder: made })
+    shown.push(...metrics.ofOperation(context, { service: name, operation }, kind, own))
+    for (const one of kind === "search" ? ["service", "search"] as const : [kind]) {
+      if (service.kinds.has(one)) continue
+      service.kinds.add(one)
+      shown.push(...metrics.ofService(context, name, one, () => seriesOf(service)))
+    }
+    return made
   }
+
+  const totalsOf = (all: Iterable<series.Series>, from: number): Row => {
+    const row = series.emptyRow()
+    for (const { counts } of all) counts.addSince(from, row)
+    return row
+  }
+
+  const readService = Effect.fnUntraced(function*(name: string, from: number, summary: Row) {
+    const service = services.get(name)
+    const operations = [...service?.operations ?? []]
+    const all = seriesOf(service)
+    const row = totalsOf(all, from)
+    addRow(summary, row)
+    const watched = service?.watch
+    const reading: ServiceReading = {
+      service: name,
+      inFlight: all.reduce((sum, { inFlight }) => sum + inFlight, 0),
+      ...totals(row),
+      operations: operations.map(([operation, one]) =>
+        Object.assign({ operation }, totals(totalsOf([one.series], from)))
+      ),
+      circuits: watched === undefined ? [] : yield* watched.circuits(from),
+      level: watched && (yield* watched.level(from)),
+      retryBudget: watched && (yield* watched.budget(from))
+    }
+    return reading
+  })
 
   const read = Effect.fnUntraced(function*(options?: ReadOptions): Effect.fn.Return<Reading> {
     const to = yield* Clock.currentTimeMillis
-    const from = series.windowStart(to, Duration.toMillis(Duration.fromInputUnsafe(options?.range ?? "24 hours")))
+    const from = windowStart(to, Duration.toMillis(Duration.fromInputUnsafe(options?.range ?? "24 hours")))
     const names = options?.services ?? [...services.keys()].sort()
-    const summary = series.emptyCounts()
-    const readings = names.map((name): ServiceReading => {
-      const operations = [...services.get(name)?.operations ?? []]
-      const all = operations.map(([, { series }]) => series)
-      const counts = totalsOf(all, from)
-      series.add(summary, counts)
-      return {
-        service: name,
-        inFlight: all.reduce((sum, { inFlight }) => sum + inFlight, 0),
-        ...totals(counts),
-        operations: operations.map(([operation, one]) =>
-          Object.assign({ operation }, totals(totalsOf([one.series], from)))
-        )
-      }
-    })
+    const summary = series.emptyRow()
+    const readings = yield* Effect.forEach(names, (name) => readService(name, from, summary))
     const since = names.map((name) => services.get(name)?.since ?? startedAt)
     return {
       window: { from: Math.max(from, since.length === 0 ? startedAt : Math.min(...since)), to },
       services: readings,
       summary: totals(summary),
       flows: names.flatMap((name) =>
-        [...services.get(name)?.flows.values() ?? []].map(({ count, from, to }) => ({ service: name, from, to, count }))
+        Array.from(services.get(name)?.flows.values() ?? []).flatMap(({ before, count, labels }) =>
+          count === before ? [] : [{ service: name, ...labels, count: count - before }]
+        )
       )
     }
   })
 
   const lifetime = Effect.sync(() =>
     [...services.keys()].sort().map((name): ServiceLifetime => {
-      const counts = series.emptyCounts()
+      const row = series.emptyRow()
       let inFlight = 0
-      for (const { series } of services.get(name)!.operations.values()) {
-        series.addLifetime(counts)
-        inFlight += series.inFlight
+      for (const one of seriesOf(services.get(name))) {
+        one.counts.addLifetime(row)
+        inFlight += one.inFlight
       }
-      return Object.assign({ service: name, inFlight }, totals(counts))
+      return Object.assign({ service: name, inFlight }, totals(row))
     })
   )
 
@@ -244,10 +294,35 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     const first = Math.floor(now / 60_000) - wanted + 1
     return Array.from({ length: wanted }, (_, index) => {
       const at = (first + index) * 60_000
-      const counts = series.emptyCounts()
-      for (const { series } of services.get(name)?.operations.values() ?? []) series.addMinute(at, counts)
-      return { at, ...totals(counts) }
+      const row = series.emptyRow()
+      for (const { counts } of seriesOf(services.get(name))) counts.addMinute(at, row)
+      return { at, ...totals(row) }
     })
+  })
+
+  const watchService = Effect.fnUntraced(function*(name: string, watched: Watched) {
+    const service = serviceOf(name)
+    const started = yield* watch(watched, maxSeries)
+    service.watch = started
+    yield* Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        if (service.watch === started) service.watch = undefined
+      })
+    )
+    if (watched.budget === undefined) return
+    const clock = yield* Clock.Clock
+    const { core } = watched.budget
+    const spent = () =>
+      seriesOf(service).reduce(
+        (sum, { counts }) => sum + counts.lifetime(series.field.retry) + counts.lifetime(series.field.hedge),
+        0
+      )
+    const own = metrics.ofBudget(context, name, {
+      left: () => core.balance(clock.currentTimeMillisUnsafe()),
+      spent,
+      exhausted: () => core.refused
+    })
+    yield* Effect.addFinalizer(() => Effect.sync(() => own.forEach((one) => one.remove())))
   })
 
   const reset = Effect.fnUntraced(function*(names?: ReadonlyArray<string>) {
@@ -255,152 +330,42 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     for (const name of names ?? services.keys()) {
       const service = services.get(name)
       if (service === undefined) continue
-      for (const { series } of service.operations.values()) series.reset()
-      service.flows.clear()
+      for (const { counts } of seriesOf(service)) counts.reset()
+      for (const flow of service.flows.values()) flow.before = flow.count
+      service.watch?.reset(now)
       service.since = now
     }
   })
 
   return {
     telemetry: { recorder } satisfies Telemetry,
-    measurements: Measurements.of({ startedAt, read, lifetime, minutes, reset })
+    measurements: Measurements.of({ startedAt, read, lifetime, minutes, watch: watchService, reset })
   }
 })
 
-const other = "other"
-
-const makeRecorder = (own: series.Series, service: Service): Recorder => ({
+const makeRecorder = (
+  own: series.Series,
+  flowOf: (from: string, to: string, mode: string) => FlowCount
+): Recorder => ({
   begin: () => {
     own.inFlight++
   },
-  end: (outcome, latencyMillis, now) => {
+  end: (outcome, latencyMillis, now, attempt = 0, handled = false) => {
     own.inFlight--
-    own.count(series.field[outcome], now)
-    if (outcome === "success" || outcome === "failure") own.latency(latencyMillis, now)
+    if (outcome === "success" || outcome === "failure") own.ended(outcome, latencyMillis, now, attempt, handled)
+    else own.count(series.field[outcome], now)
   },
-  error: (category, now) => own.count(errorField[category], now),
+  gaveUp: (retried) => {
+    own.retryCalls[retried ? "failedWith" : "failedWithout"]++
+  },
+  error: (category, now) => own.count(metrics.errorField[category], now),
   retry: (now) => own.count(series.field.retry, now),
   hedge: (now) => own.count(series.field.hedge, now),
   breakerTrip: (now) => own.count(series.field.breakerTrip, now),
-  fallback: (from, to, now) => {
+  fallback: (from, to, mode, now) => {
     own.count(series.field.fallback, now)
-    const key = `${from}\u0000${to}`
-    const flow = service.flows.get(key)
-    if (flow !== undefined) flow.count++
-    else if (service.flows.size < maxFlows) service.flows.set(key, { from, to, count: 1 })
+    flowOf(from, to, mode).count++
   },
-  cache: (result, now) => own.count(cacheField[result], now)
+  cache: (result, now) => own.count(cacheField[result], now),
+  answered: (completeness, now) => own.count(series.field[completeness], now)
 })
-
-const totals = (counts: series.Counts): Totals => {
-  const of = (index: number): number => counts.row[index]!
-  const successful = of(series.field.success)
-  const refused = of(series.field.refused)
-  const failed = of(series.field.failure) + refused
-  const cancelled = of(series.field.cancelled)
-  const total = successful + failed + cancelled
-  return {
-    total,
-    successful,
-    failed,
-    refused,
-    cancelled,
-    retried: of(series.field.retry),
-    hedged: of(series.field.hedge),
-    breakerTrips: of(series.field.breakerTrip),
-    fallbacks: of(series.field.fallback),
-    cache: {
-      hit: of(cacheField.hit),
-      stale: of(cacheField.stale),
-      miss: of(cacheField.miss),
-      coalesced: of(cacheField.coalesced)
-    },
-    errors: Record.map(errorField, of),
-    latency: {
-      mean: series.meanLatency(counts),
-      p50: series.quantile(counts, 0.5),
-      p90: series.quantile(counts, 0.9),
-      p95: series.quantile(counts, 0.95),
-      p99: series.quantile(counts, 0.99)
-    },
-    successRate: total === 0 ? null : successful / total,
-    errorRate: total === 0 ? null : failed / total
-  }
-}
-
-/** The metric families: names and labels as `/metrics` and OTLP show them. */
-const families = {
-  calls: ["ft_calls_total", "Calls that ended, by outcome"],
-  duration: ["ft_call_duration_seconds", "Latency of the calls that succeeded or failed"],
-  retries: ["ft_retries_total", "Attempts after the first"],
-  hedges: ["ft_hedges_total", "Attempts started beside a slow one"],
-  trips: ["ft_breaker_trips_total", "Times a circuit opened"],
-  fallbacks: ["ft_fallbacks_total", "Providers given up on for a call"],
-  errors: ["ft_errors_total", "Attempts that failed, by category"],
-  cache: ["ft_cache_requests_total", "Cache lookups, by result"],
-  inFlight: ["ft_calls_in_flight", "Calls under way"]
-} as const
-
-const outcomes = {
-  success: series.field.success,
-  failure: series.field.failure,
-  cancelled: series.field.cancelled,
-  not_permitted: series.field.refused
-} as const
-
-const noop = () => {}
-
-/** Every series exists from the start, at 0, so that a rate sees the first error. */
-const register = (
-  context: Context.Context<never>,
-  service: string,
-  operation: string,
-  own: series.Series
-): Array<Metric.Registration> => {
-  const labels = { service, operation }
-  const counter = ([name, description]: readonly [string, string], index: number, more?: Record<string, string>) =>
-    Metric.registerUnsafe(
-      Metric.counter(name, { description, attributes: { ...labels, ...more }, incremental: true }),
-      context,
-      { get: () => ({ count: own.lifetime(index), incremental: true }), update: noop, modify: noop }
-    )
-  return [
-    ...Object.entries(outcomes).map(([outcome, index]) => counter(families.calls, index, { outcome })),
-    ...tags.map((tag) => counter(families.errors, errorField[tag], { category: table[tag].category })),
-    ...Object.entries(cacheField).map(([result, index]) => counter(families.cache, index, { result })),
-    counter(families.retries, series.field.retry),
-    counter(families.hedges, series.field.hedge),
-    counter(families.trips, series.field.breakerTrip),
-    counter(families.fallbacks, series.field.fallback),
-    Metric.registerUnsafe(
-      Metric.gauge(families.inFlight[0], { description: families.inFlight[1], attributes: labels }),
-      context,
-      { get: () => ({ value: own.inFlight }), update: noop, modify: noop }
-    ),
-    Metric.registerUnsafe(
-      Metric.histogram(families.duration[0], {
-        description: families.duration[1],
-        attributes: labels,
-        boundaries: series.cumulative(series.emptyCounts()).map(([bound]) => bound / 1_000)
-      }),
-      context,
-      {
-        get: () => {
-          const counts = series.emptyCounts()
-          own.addLifetime(counts)
-          const buckets = series.cumulative(counts).map(([bound, count]): [number, number] => [bound / 1_000, count])
-          return {
-            buckets,
-            count: buckets.at(-1)?.[1] ?? 0,
-            // An exporter shows neither; the sum and the buckets are what Prometheus reads.
-            min: 0,
-            max: 0,
-            sum: counts.latencyMillis / 1_000
-          }
-        },
-        update: noop,
-        modify: noop
-      }
-    )
-  ]
-}

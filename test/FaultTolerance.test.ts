@@ -55,7 +55,9 @@ const idleRecorder: Telemetry.Recorder = {
   hedge: () => {},
   breakerTrip: () => {},
   fallback: () => {},
-  cache: () => {}
+  cache: () => {},
+  gaveUp: () => {},
+  answered: () => {}
 }
 
 // -- what may come of a call -----------------------------------------------------------------------------------------

@@ -53,7 +53,9 @@ const modelled = (model: Model) => {
     hedge: () => model.hedges++,
     breakerTrip: () => {},
     fallback: () => {},
-    cache: () => {}
+    cache: () => {},
+    gaveUp: () => {},
+    answered: () => {}
   }
   return Layer.merge(
     Layer.succeed(Telemetry, { recorder: () => recorder }),

@@ -645,7 +645,9 @@ const recording = () => {
     hedge: note("hedge"),
     breakerTrip: note("trip"),
     fallback: note("fallback"),
-    cache: note("cache")
+    cache: note("cache"),
+    gaveUp: note("gave up"),
+    answered: note("answered")
   }
   const telemetry = Layer.succeed(Telemetry, {
     recorder: (service, operation) => (log.push(`recorder ${service} ${operation}`), recorder)
@@ -677,22 +679,25 @@ it.effect("telemetry hears of every attempt exactly once, refusals and interrupt
     assert.deepStrictEqual(log, [
       "recorder p get",
       "begin 10",
-      "end success 5 15",
+      "end success 5 15 0",
       "begin 15",
       "error ServiceUnavailableError 15",
-      "end failure 0 15",
+      "end failure 0 15 0 true",
       "retry 1015",
       "begin 1015",
       "error ServiceUnavailableError 1015",
-      "end failure 0 1015",
+      "end failure 0 1015 1 true",
+      "gave up true",
       "begin 1015",
       "end cancelled 0 1015",
       "begin 1015",
       "trip 1015",
       "error ServiceUnavailableError 1015",
-      "end failure 0 1015",
+      "end failure 0 1015 0 false",
+      "gave up false",
       "begin 1015",
-      "end refused 0 1015"
+      "end refused 0 1015",
+      "gave up false"
     ])
   }).pipe(Effect.provide(telemetry))
 })

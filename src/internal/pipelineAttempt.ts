@@ -9,7 +9,7 @@ import type * as Bulkhead from "../Bulkhead.ts"
 import * as Correlation from "../Correlation.ts"
 import * as Deadline from "../Deadline.ts"
 import * as Hedge from "../Hedge.ts"
-import { ProviderError, TimeoutError } from "../ProviderError.ts"
+import { mayRetry, ProviderError, TimeoutError } from "../ProviderError.ts"
 import type * as RateLimit from "../RateLimit.ts"
 import { type CircuitCore, REFUSED } from "./circuitCore.ts"
 import { liveClock, roughMillis } from "./liveClock.ts"
@@ -301,6 +301,11 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
     return this.at === 0 ? 0 : now - this.at
   }
 
+  /** How many attempts of the call were before this one. */
+  private get earlier(): number {
+    return this.plan.single ? this.fiber.getRef(attemptNumber) - 1 : 0
+  }
+
   protected get correlationId(): string | undefined {
     return this.plan.call.correlationId ?? this.fiber.getRef(Correlation.current)
   }
@@ -315,7 +320,7 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
     stages.predictor?.stage.settle(false, latency, now)
     stages.timeout?.quantile?.record(latency, now)
     shared.latencies?.record(latency, now)
-    shared.recorder?.end("success", latency, now)
+    shared.recorder?.end("success", latency, now, this.earlier)
   }
 
   private succeededTraced(span: Tracer.Span, latency: number, now: number): void {
@@ -330,7 +335,7 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
 
   protected providerFailed(error: ProviderError, now: number): void {
     const { circuit } = this
-    const { call: { shared: { recorder } }, stages: { predictor, rateLimit } } = this.plan
+    const { call: { idempotent, shared: { recorder } }, stages: { predictor, rateLimit, retry } } = this.plan
     const { breaker, openForMillis } = error.verdicts
     const latency = this.latency(now)
     const hold = error.reason._tag === "RateLimitError" && error.retryAfter !== undefined
@@ -352,7 +357,7 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
       this.refuseWaiting(circuit, now)
     }
     recorder?.error(error.reason._tag, now)
-    recorder?.end("failure", latency, now)
+    recorder?.end("failure", latency, now, this.earlier, retry !== undefined && mayRetry(error, idempotent))
     if (this.span !== undefined) this.finishSpan(this.span, Exit.fail(error))
   }
 
@@ -360,7 +365,7 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
   private died(now: number): void {
     const latency = this.latency(now)
     this.circuit?.settle(this.token, "Failure", latency, now)
-    this.plan.call.shared.recorder?.end("failure", latency, now)
+    this.plan.call.shared.recorder?.end("failure", latency, now, this.earlier)
     if (this.span !== undefined) this.finishSpan(this.span, Exit.die("defect"))
   }
 

@@ -1,6 +1,7 @@
 /** One call to one provider: the attempt that sees to its retries, or with hedging the same in frames around it. */
-import { type Cause, Clock, Effect } from "effect"
+import { type Cause, Clock, Effect, Exit } from "effect"
 import type * as Hedge from "../Hedge.ts"
+import type { Recorder } from "../Telemetry.ts"
 import { runningFiber } from "./deadlineRun.ts"
 import { liveClock } from "./liveClock.ts"
 import { beginApart } from "./pipelineApart.ts"
@@ -21,7 +22,7 @@ const attempt = (stages: Stages, call: Call, work: Work, single: boolean): AnyEf
     work,
     single,
     clocked: stages.timed || stages.rateLimit !== undefined || call.deadlineMillis < Infinity,
-    recover: single || stages.retry === undefined ? undefined : further,
+    recover: single ? undefined : stages.retry !== undefined ? further : call.shared.recorder && gaveUp,
     circuit: undefined,
     context: undefined,
     clock: liveClock,
@@ -46,6 +47,12 @@ const attempt = (stages: Stages, call: Call, work: Work, single: boolean): AnyEf
 const further = ({ call, stages, work }: Plan, startedAt: number, cause: Cause.Cause<unknown>): AnyEffect =>
   again(stages, call, startedAt, cause, attempt(stages, call, work, true))
 
+/** There are none: that one was all. */
+const gaveUp = ({ call }: Plan, _startedAt: number, cause: Cause.Cause<unknown>): AnyEffect => {
+  call.shared.recorder?.gaveUp(false)
+  return Effect.failCause(cause)
+}
+
 /** The whole call in a span. The attempts have their own below it; what circuits, retries and hedges do is told in it. */
 const traced = (fiber: AnyFiber, call: Call, self: AnyEffect): AnyEffect =>
   spanned(fiber, `${call.provider}.${call.operation}`, spanAttributes(call), self)
@@ -59,7 +66,7 @@ const hedged = (stages: Stages, hedge: Hedge.Service, call: Call, work: Work): A
     const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
     stages.retry?.budget?.deposit()
     const retried = stages.retry === undefined
-      ? unit
+      ? givingUp(recorder, unit, () => false)
       : Effect.catchCause(unit, (cause) => again(stages, call, now, cause, unit))
     return until(deadlineOf(call, fiber, now), retried)
   })
@@ -77,8 +84,21 @@ const again = (
   const { latencies, recorder } = call.shared
   const expected = latencies?.quantile(0.5, 1, startedAt) ?? stages.attemptMillis
   const run = new RetryRun(stages.retry!, call, startedAt === 0 ? undefined : startedAt, expected)
-  return run.recover(cause, recorder === undefined ? unit : telling(recorder.retry, unit))
+  if (recorder === undefined) return run.recover(cause, unit)
+  let retried = false
+  const retry = (now: number): void => {
+    retried = true
+    recorder.retry(now)
+  }
+  return givingUp(recorder, run.recover(cause, telling(retry, unit)), () => retried)
 }
+
+/** Tells when the call fails for good. */
+const givingUp = (recorder: Recorder | undefined, call: AnyEffect, retried: () => boolean): AnyEffect =>
+  recorder === undefined ? call : Effect.onExitPrimitive(call, (exit) => {
+    if (exit._tag === "Failure" && !Exit.hasInterrupts(exit)) recorder.gaveUp(retried())
+    return undefined
+  })
 
 const telling = (tell: (now: number) => void, effect: AnyEffect): AnyEffect =>
   Effect.flatMap(Clock.currentTimeMillis, (now) => {

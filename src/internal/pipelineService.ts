@@ -197,7 +197,7 @@ const answer = <S>(
       (mode._tag === "Silent" ? Served.orElse(mode.empty, failures) : declared(mode, error, failures))
     if (served === undefined) return Effect.fail(error)
     const last = failures.at(-1)
-    tell(core, options.operation, recorder, fiber, last, served._tag)
+    tell(core, options.operation, mode, recorder, fiber, last, served._tag)
     return Effect.succeed(served)
   }
   const held = (error: Failing, failures: ReadonlyArray<Served.Failure>): AnyServed | undefined =>
@@ -307,7 +307,7 @@ const ask = <S>(
         fallbackOn: options.idempotent === false
           ? (error) => core.fallbackOn(error) && surelyNotDone(error)
           : core.fallbackOn,
-        onNext: (failure, next) => tell(core, operation, recorder, fiber, failure, next)
+        onNext: (failure, next) => tell(core, operation, mode, recorder, fiber, failure, next)
       })
   }
 }
@@ -341,9 +341,19 @@ const nowOf = (fiber: Fiber.Fiber<unknown, unknown>): number => fiber.getRef(Clo
 
 // -- telling ---------------------------------------------------------------------------------------------------------
 
+/** How metrics call the modes. */
+const modes = {
+  Graceful: "graceful",
+  Silent: "silent",
+  Cached: "cached",
+  Partial: "partial",
+  FailFast: "fail_fast"
+} as const satisfies { readonly [M in Fallback.Mode["_tag"]]: string }
+
 const tell = <S>(
   { service, sink }: Core<S>,
   operation: string,
+  mode: Fallback.Mode,
   recorder: Recorder | undefined,
   fiber: Fiber.Fiber<unknown, unknown>,
   failure: Served.Failure | undefined,
@@ -352,7 +362,7 @@ const tell = <S>(
   const at = nowOf(fiber)
   const from = failure?.provider ?? service
   note(fiber, "fallback", { "ft.from": from, "ft.to": to, "error.type": categoryType(failure?.category ?? "") })
-  recorder?.fallback(from, to, at)
+  recorder?.fallback(from, to, modes[mode._tag], at)
   sink?.(Event.FellBack.make({ at, service, operation, from, to, category: failure?.category ?? "" }))
 }
 

@@ -1,7 +1,5 @@
-/**
- * The counters and latencies of one service's operation over 24 hours, in bounded memory: one row of counts for each of
- * the last 64 minutes, rolled up into thirds of an hour behind them. Writes touch the current row alone.
- */
+/** What is counted of one service's operation: the fields, the buckets of its latencies, and what can be read from them. */
+import { type Row, WindowedCounts } from "./windowedCounts.ts"
 
 /** Where each count stands in a row. */
 export const field = {
@@ -17,10 +15,17 @@ export const field = {
   cacheStale: 9,
   cacheMiss: 10,
   cacheCoalesced: 11,
+  complete: 12,
+  partial: 13,
+  stale: 14,
+  lexical: 15,
+  failed: 16,
+  /** The sum of the latencies, in microseconds. */
+  latencyMicros: 17,
   /** The first of thirteen error categories. */
-  error: 12,
+  error: 18,
   /** The first of the latency buckets. */
-  latency: 25
+  latency: 31
 } as const
 
 /** Three buckets to the octave, so that 10 ms times a power of two is always a bound: 0.3125 ms to 81.92 s. */
@@ -28,7 +33,8 @@ const lowestMillis = 0.3125
 const perOctave = 3
 const octaves = 18
 const last = perOctave * octaves + 1
-const width = field.latency + last + 1
+const buckets = last + 1
+const width = field.latency + buckets
 
 /** The upper bound of a latency bucket in milliseconds; the last has none. */
 export const boundOf = (bucket: number): number =>
@@ -41,36 +47,23 @@ export const bucketOf = (millis: number): number =>
     // What is a bound but for rounding belongs to it.
     : Math.min(last, Math.ceil(Math.log2(millis / lowestMillis) * perOctave - 1e-9))
 
-const minuteMillis = 60_000
-const fineRows = 64
-const coarseMinutes = 20
-// A day, and the third that it begins in.
-const coarseRows = 73
-
-/** What a span of time holds. `latencyMillis` is the sum over successes and failures. */
-export interface Counts {
-  readonly row: Float64Array
-  latencyMillis: number
-}
-
-export const emptyCounts = (): Counts => ({ row: new Float64Array(width), latencyMillis: 0 })
-
-export const add = (to: Counts, from: Counts): void => addRow(to, from.row, 0, from.latencyMillis)
+export const emptyRow = (): Row => new Float64Array(width)
 
 /** The calls that reached their end by themselves: those whose latency was kept. */
-const measured = ({ row }: Counts): number => row[field.success]! + row[field.failure]!
+const measured = (row: Row): number => row[field.success]! + row[field.failure]!
 
-export const meanLatency = (counts: Counts): number | null =>
-  measured(counts) === 0 ? null : counts.latencyMillis / measured(counts)
+/** In milliseconds; `null` without calls. */
+export const meanLatency = (row: Row): number | null =>
+  measured(row) === 0 ? null : row[field.latencyMicros]! / 1_000 / measured(row)
 
 /** The latency below which a share `quantile` of the calls stayed, within 13 %; `null` without calls. */
-export const quantile = (counts: Counts, quantile: number): number | null => {
-  const total = measured(counts)
+export const quantile = (row: Row, quantile: number): number | null => {
+  const total = measured(row)
   if (total === 0) return null
   const rank = Math.max(1, Math.ceil(quantile * total))
   let before = 0
   for (let bucket = 0; bucket < last; bucket++) {
-    const here = counts.row[field.latency + bucket]!
+    const here = row[field.latency + bucket]!
     if (before + here >= rank) {
       const upper = boundOf(bucket)
       const lower = bucket === 0 ? 0 : boundOf(bucket - 1)
@@ -81,152 +74,124 @@ export const quantile = (counts: Counts, quantile: number): number | null => {
   return boundOf(last - 1)
 }
 
-/** `[upper bound in milliseconds, calls at or below it]` for every octave: what a Prometheus histogram shows. */
-export const cumulative = ({ row }: Counts): ReadonlyArray<readonly [number, number]> => {
-  const pairs: Array<readonly [number, number]> = []
-  let sum = 0
-  for (let bucket = 0; bucket <= last; bucket++) {
-    sum += row[field.latency + bucket]!
-    if (bucket === last || bucket % perOctave === 0) pairs.push([boundOf(bucket), sum])
-  }
-  return pairs
+/** Latencies since the process began, as a Prometheus histogram shows them. */
+export interface Histogram {
+  /** `[upper bound in milliseconds, calls at or below it]`; the last bound is infinite. */
+  readonly cumulative: ReadonlyArray<readonly [number, number]>
+  readonly count: number
+  readonly sumMillis: number
 }
 
-/** The first minute of a window that ends now: whole minutes up to an hour, whole thirds of an hour beyond, a day at most. */
-export const windowStart = (now: number, rangeMillis: number): number => {
-  const step = rangeMillis <= 60 * minuteMillis ? minuteMillis : coarseMinutes * minuteMillis
-  const oldest = now - Math.min(rangeMillis, 24 * 60 * minuteMillis)
-  return Math.floor(oldest / step) * step
+/** Bounds of an octave each: 0.3125 ms, 0.625 ms and so on. */
+export const fine: Step = perOctave
+/** Bounds of two octaves each. */
+export const coarse: Step = 2 * perOctave
+
+/** How many buckets come together in a histogram. */
+type Step = number
+
+/** The bounds of a histogram in milliseconds, the infinite one last. */
+export const boundsOf = (step: Step): ReadonlyArray<number> => [
+  ...Array.from({ length: Math.ceil(last / step) }, (_, index) => boundOf(index * step)),
+  Infinity
+]
+
+const boundIndex = (bucket: number, step: Step): number => Math.ceil(bucket / step)
+
+/** Latencies that are seldom enough to be counted apart, over the lifetime alone. */
+class Latencies {
+  readonly counts: Float64Array
+  micros = 0
+  readonly step: Step
+
+  constructor(step: Step) {
+    this.step = step
+    this.counts = new Float64Array(boundIndex(last, step) + 1)
+  }
+
+  record(bucket: number, micros: number): void {
+    this.counts[boundIndex(bucket, this.step)]!++
+    this.micros += micros
+  }
 }
+
+/** Attempts are told apart by their number up to 3, and by whether they failed with what retry sees to. */
+const attemptKind = (attempt: number, handled: boolean): number => 2 * Math.min(attempt, 3) + (handled ? 1 : 0)
 
 export class Series {
-  readonly #current = new Uint32Array(width)
-  #currentMinute = -1
-  #nextMinuteAt = Number.NEGATIVE_INFINITY
-  #currentLatency = 0
-  // Allocated when the first minute ends, and when the first minute is rolled up.
-  #fine: Rows | undefined
-  #coarse: Rows | undefined
-  /** Never reset: what a monotonic counter shows, without the current minute. */
-  readonly #past = emptyCounts()
+  readonly counts = new WindowedCounts(width)
   inFlight = 0
+  /** Calls of a provider that retry had a part in, over the lifetime: without it those that succeed are not counted here. */
+  readonly retryCalls = { successfulWith: 0, failedWithout: 0, failedWith: 0 }
+  #failures: Latencies | undefined
+  /** By `attemptKind`. The first, which nearly all attempts are, is what is left of all. */
+  #attempts: Array<Latencies | undefined> | undefined
 
-  /** Adds one to a field of `field`. */
   count(index: number, now: number): void {
-    if (now >= this.#nextMinuteAt) this.#turn(now)
-    this.#current[index]!++
+    this.counts.add(index, 1, now)
   }
 
-  latency(millis: number, now: number): void {
-    if (now >= this.#nextMinuteAt) this.#turn(now)
-    const known = millis > 0 ? millis : 0
-    this.#current[field.latency + bucketOf(known)]!++
-    this.#currentLatency += known
+  /** A call or an attempt that succeeded or failed. `attempt` counts from 0; `handled` where retry sees to the failure. */
+  ended(
+    outcome: "success" | "failure",
+    latencyMillis: number,
+    now: number,
+    attempt: number,
+    handled: boolean
+  ): void {
+    const millis = latencyMillis > 0 ? latencyMillis : 0
+    const bucket = bucketOf(millis)
+    // Whole, so that differences of sums are exact: a counter that seems to fall is taken for a new one.
+    const micros = Math.round(millis * 1_000)
+    this.counts.add(field[outcome], 1, now)
+    this.counts.add(field.latency + bucket, 1, now)
+    this.counts.add(field.latencyMicros, micros, now)
+    if (outcome === "failure") (this.#failures ??= new Latencies(fine)).record(bucket, micros)
+    else if (attempt > 0) this.retryCalls.successfulWith++
+    const kind = attemptKind(attempt, handled)
+    if (kind === 0) return
+    this.#attempts ??= []
+    ;(this.#attempts[kind] ??= new Latencies(coarse)).record(bucket, micros)
   }
 
-  /** Adds everything since `from` (as `windowStart` gives it) to `counts`. */
-  addSince(from: number, counts: Counts): void {
-    const minute = Math.floor(from / minuteMillis)
-    if (this.#currentMinute >= minute) addRow(counts, this.#current, 0, this.#currentLatency)
-    this.#fine?.addSince(minute, counts)
-    this.#coarse?.addSince(Math.ceil(minute / coarseMinutes), counts)
+  /** The latencies of all calls that ended so. */
+  durations(outcome: "success" | "failure"): Histogram {
+    const failures = this.#failures === undefined ? [] : [this.#failures]
+    return outcome === "failure" ? histogramOf(fine, failures) : histogramOf(fine, failures, this.#lifetime())
   }
 
-  /** The counts of one minute of the last hour, by its start. */
-  addMinute(start: number, counts: Counts): void {
-    const minute = Math.floor(start / minuteMillis)
-    if (this.#currentMinute === minute) addRow(counts, this.#current, 0, this.#currentLatency)
-    else this.#fine?.addAt(minute, counts)
+  /** The latencies of the attempts of a number, which retry saw to or not. */
+  attempts(attempt: number, handled: boolean): Histogram {
+    const kind = attemptKind(attempt, handled)
+    const apart = (kind === 0 ? this.#attempts : [this.#attempts?.[kind]])?.filter((it) => it !== undefined) ?? []
+    return kind === 0 ? histogramOf(coarse, apart, this.#lifetime()) : histogramOf(coarse, apart)
   }
 
-  /** Adds everything since the process began, resets or not. */
-  addLifetime(counts: Counts): void {
-    addRow(counts, this.#past.row, 0, this.#past.latencyMillis)
-    addRow(counts, this.#current, 0, this.#currentLatency)
-  }
-
-  /** Since the process began, resets or not. */
-  lifetime(index: number): number {
-    return this.#past.row[index]! + this.#current[index]!
-  }
-
-  /** Forgets every window; the lifetime stays. */
-  reset(): void {
-    this.#toPast()
-    this.#fine?.clear()
-    this.#coarse?.clear()
-  }
-
-  #toPast(): void {
-    addRow(this.#past, this.#current, 0, this.#currentLatency)
-    this.#current.fill(0)
-    this.#currentLatency = 0
-  }
-
-  #turn(now: number): void {
-    if (this.#currentMinute >= 0) {
-      this.#fine ??= new Rows(fineRows)
-      this.#fine.put(this.#currentMinute, this.#current, 0, this.#currentLatency, (minute, rows, at, latency) => {
-        this.#coarse ??= new Rows(coarseRows)
-        this.#coarse.put(Math.floor(minute / coarseMinutes), rows, at, latency)
-      })
-      this.#toPast()
-    }
-    this.#currentMinute = Math.floor(now / minuteMillis)
-    this.#nextMinuteAt = (this.#currentMinute + 1) * minuteMillis
+  #lifetime(): Row {
+    const row = emptyRow()
+    this.counts.addLifetime(row)
+    return row
   }
 }
 
-type Evict = (stamp: number, rows: Uint32Array, at: number, latency: number) => void
-
-/** A ring of rows, each stamped with the span of time it belongs to. */
-class Rows {
-  readonly #stamps: Int32Array
-  readonly #rows: Uint32Array
-  readonly #latency: Float64Array
-
-  constructor(length: number) {
-    this.#stamps = new Int32Array(length).fill(-1)
-    this.#rows = new Uint32Array(length * width)
-    this.#latency = new Float64Array(length)
+/** Adds the parts up, or takes them from all that a row has. */
+const histogramOf = (step: Step, parts: ReadonlyArray<Latencies>, all?: Row): Histogram => {
+  const bounds = boundsOf(step)
+  const counts = new Float64Array(bounds.length)
+  let micros = 0
+  if (all !== undefined) {
+    for (let bucket = 0; bucket <= last; bucket++) counts[boundIndex(bucket, step)]! += all[field.latency + bucket]!
+    micros = all[field.latencyMicros]!
   }
-
-  /** Adds a row to its span's; what stood there from an older span goes to `evict`. */
-  put(stamp: number, row: Uint32Array, from: number, latency: number, evict?: Evict): void {
-    const slot = stamp % this.#stamps.length
-    const at = slot * width
-    const old = this.#stamps[slot]!
-    if (old !== stamp) {
-      if (old >= 0) {
-        evict?.(old, this.#rows, at, this.#latency[slot]!)
-        this.#rows.fill(0, at, at + width)
-        this.#latency[slot] = 0
-      }
-      this.#stamps[slot] = stamp
-    }
-    for (let i = 0; i < width; i++) this.#rows[at + i]! += row[from + i]!
-    this.#latency[slot]! += latency
+  const sign = all === undefined ? 1 : -1
+  for (const part of parts) {
+    for (let index = 0; index < counts.length; index++) counts[index]! += sign * part.counts[index]!
+    micros += sign * part.micros
   }
-
-  addSince(stamp: number, counts: Counts): void {
-    for (let slot = 0; slot < this.#stamps.length; slot++) {
-      if (this.#stamps[slot]! >= stamp) addRow(counts, this.#rows, slot * width, this.#latency[slot]!)
-    }
+  let count = 0
+  return {
+    cumulative: bounds.map((bound, index) => [bound, count += counts[index]!] as const),
+    count,
+    sumMillis: micros / 1_000
   }
-
-  addAt(stamp: number, counts: Counts): void {
-    const slot = stamp % this.#stamps.length
-    if (this.#stamps[slot] === stamp) addRow(counts, this.#rows, slot * width, this.#latency[slot]!)
-  }
-
-  clear(): void {
-    this.#stamps.fill(-1)
-    this.#rows.fill(0)
-    this.#latency.fill(0)
-  }
-}
-
-const addRow = (counts: Counts, row: Uint32Array | Float64Array, from: number, latency: number): void => {
-  for (let i = 0; i < width; i++) counts.row[i]! += row[from + i]!
-  counts.latencyMillis += latency
 }

@@ -1,6 +1,7 @@
 /** What a unified store answers: the hits, who found them and how, and what is missing. */
 import { type Duration, Predicate } from "effect"
 import { refusals, type Served } from "../Served.ts"
+import type { Completeness } from "../Telemetry.ts"
 import type { Hit, Loss, SearchAnswer, SearchMode } from "./VectorStore.ts"
 
 /** A hit with its place in each source that has it, counted from 1. */
@@ -116,3 +117,13 @@ export const describe = (served: Served<UnifiedAnswer>): SearchResult => {
 /** How many losses an answer tells, whatever it is an answer to. */
 export const lossesIn = (value: unknown): number =>
   Predicate.hasProperty(value, "losses") && Array.isArray(value.losses) ? value.losses.length : 0
+
+/** How complete an answer is, as metrics tell it. */
+export const completenessOf = (served: Served<UnifiedAnswer>): Completeness =>
+  served._tag === "Stale"
+    ? "stale"
+    : served.value.losses.includes("LexicalInsteadOfVector")
+    ? "lexical"
+    : describe(served)._tag === "Degraded"
+    ? "partial"
+    : "complete"

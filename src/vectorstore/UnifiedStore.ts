@@ -10,7 +10,7 @@
  * list always means that somebody looked and found nothing. Writes do not fall back: they go to the first source, and by
  * an outbox to the others.
  */
-import { Clock, Context, type Duration, Effect, Layer, type Scope } from "effect"
+import { Clock, Context, type Duration, Effect, Exit, Layer, Option, type Scope } from "effect"
 import type { DeadlineExceeded } from "../Deadline.ts"
 import * as Fallback from "../Fallback.ts"
 import type * as FaultTolerance from "../FaultTolerance.ts"
@@ -19,6 +19,7 @@ import type { InvalidOptions } from "../InvalidOptions.ts"
 import { ProviderError } from "../ProviderError.ts"
 import type { Served } from "../Served.ts"
 import type { LevelInput, LevelTooLow } from "../ServiceLevel.ts"
+import { type Recorder, Telemetry } from "../Telemetry.ts"
 import { join } from "./internal/joinedAnswer.ts"
 import { makeDocuments } from "./internal/mirroredStore.ts"
 import { checkSearch, mostHits, refusal } from "./internal/requests.ts"
@@ -26,7 +27,7 @@ import { byFilter, modesOf, Pace, whyUnfit } from "./internal/sourceChoice.ts"
 import * as SourcePolicies from "./internal/sourcePolicies.ts"
 import { type Built, type Failing, type Policies, providerError, tagged } from "./internal/sourcePolicies.ts"
 import * as Outbox from "./Outbox.ts"
-import { lossesIn, type Unfit, type UnifiedAnswer, type UnifiedHit } from "./UnifiedAnswer.ts"
+import { completenessOf, lossesIn, type Unfit, type UnifiedAnswer, type UnifiedHit } from "./UnifiedAnswer.ts"
 import {
   type DocumentId,
   type Hit,
@@ -165,6 +166,7 @@ const build = Effect.fnUntraced(function*(options: Options) {
     weights: options.weights
   }))
   const { cache } = options
+  const recorder = (yield* Telemetry)?.recorder(name, "search", { kind: "search" })
   const { execute, executeIn, policies } = yield* SourcePolicies.make({
     ...options,
     pipeline: { retry: patience, ...options.pipeline },
@@ -319,7 +321,7 @@ const build = Effect.fnUntraced(function*(options: Options) {
         (service) => ask(service, wide, attempts, unfit)
       )
     )
-  })
+  }, (self) => recorder === undefined ? self : counted(self, recorder))
 
   const asStore = <A>(operation: string, self: Effect.Effect<A, Failing>): Effect.Effect<A, ProviderError> =>
     Effect.mapError(self, (error) => providerError(name, operation, error))
@@ -379,3 +381,18 @@ const plainHit = ({ attributes, content, id, score, title }: UnifiedHit): Hit =>
   ...(title === undefined ? {} : { title }),
   ...(attributes === undefined ? {} : { attributes })
 })
+
+/** Counts how complete answers are. What is wrong in the request itself, or taken back, is no answer. */
+const counted = <A extends Served<UnifiedAnswer>, E extends { readonly _tag: string }>(
+  self: Effect.Effect<A, E>,
+  recorder: Recorder
+): Effect.Effect<A, E> =>
+  Effect.onExit(self, (exit) =>
+    Effect.map(Clock.currentTimeMillis, (now) => {
+      if (Exit.isSuccess(exit)) return recorder.answered(completenessOf(exit.value), now)
+      const callers = Option.exists(
+        Exit.findErrorOption(exit),
+        (error) => error instanceof ProviderError && error.verdicts.fallback === "Stop"
+      )
+      if (!callers && !Exit.hasInterrupts(exit)) recorder.answered("failed", now)
+    }))
