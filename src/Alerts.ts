@@ -8,7 +8,8 @@ import { Hex } from "effect/encoding"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import * as Event from "./Event.ts"
 import * as alertState from "./internal/alertState.ts"
-import { Measurements, type Totals } from "./Telemetry.ts"
+import { Level, rank } from "./ServiceLevel.ts"
+import { type CircuitReading, Measurements, type Totals } from "./Telemetry.ts"
 
 const Millis = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 86_400_000 }))
 const Share = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
@@ -36,7 +37,11 @@ export const Condition = Schema.Union([
     aboveMillis: Schema.Finite,
     rangeMillis: Millis
   }),
-  /** A gauge of the options, such as an outbox's lag, a level's rank or the number of open circuits, is above `above`. */
+  /** A circuit is not closed, of one provider or of any that is watched. What closes it by hand or disables it ends it. */
+  Schema.TaggedStruct("CircuitOpen", { service: Schema.optionalKey(Schema.String) }),
+  /** The level of a service that is watched is worse than `worst`. */
+  Schema.TaggedStruct("LevelBelow", { service: Schema.String, worst: Level }),
+  /** A gauge of the options, such as how far a mirror lags behind, is above `above`. */
   Schema.TaggedStruct("Gauge", { gauge: Schema.String, above: Schema.Finite })
 ])
 export type Condition = typeof Condition.Type
@@ -49,7 +54,7 @@ export const Rule = Schema.Struct({
   name: Schema.NonEmptyString,
   severity: Severity,
   condition: Condition,
-  /** Fewer calls in the (longest) range say nothing. Defaults to 20; gauges need none. */
+  /** Fewer calls in the (longest) range say nothing. Defaults to 20; circuits, levels and gauges need none. */
   minEvents: Schema.optionalKey(Schema.Int),
   /** How long the condition must hold. Defaults to 0. */
   forMillis: Schema.optionalKey(Millis),
@@ -140,6 +145,7 @@ interface Finding {
 export const make = Effect.fnUntraced(function*(options: Options) {
   const measurements = yield* Measurements
   const sink = yield* Event.Sink
+  const scope = yield* Effect.scope
   const notifiers = options.notifiers ?? [log]
   const states = new Map<string, alertState.State>()
   const findings = new Map<string, Finding>()
@@ -172,14 +178,19 @@ export const make = Effect.fnUntraced(function*(options: Options) {
         const counted = yield* totals(condition.service, condition.rangeMillis)
         return judge(counted, minEvents, counted.latency[condition.quantile], condition.aboveMillis)
       }
+      case "CircuitOpen": {
+        const services = condition.service === undefined ? undefined : [condition.service]
+        const reading = yield* measurements.read({ services, range: "1 minute" })
+        return above(reading.services.flatMap(({ circuits }) => circuits.filter(isOpen)).length, 0)
+      }
+      case "LevelBelow": {
+        const { service, worst } = condition
+        const { services: [read] } = yield* measurements.read({ services: [service], range: "1 minute" })
+        return above(read?.level && rank(read.level.level), rank(worst))
+      }
       case "Gauge": {
         const gauge = options.gauges?.[condition.gauge]
-        const value = gauge === undefined ? undefined : yield* gauge
-        return {
-          violated: value === undefined ? undefined : value > condition.above,
-          value,
-          threshold: condition.above
-        }
+        return above(gauge && (yield* gauge), condition.above)
       }
     }
   })
@@ -237,7 +248,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
         message: alert.message
       })
       // Nobody waits for a notifier: a slow webhook must not delay the next look.
-      yield* Effect.forkDetach(tell(notice))
+      yield* Effect.forkIn(tell(notice), scope)
     }
   })
 
@@ -249,12 +260,24 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   })
 })
 
+const above = (value: number | undefined, threshold: number): Finding => ({
+  violated: value === undefined ? undefined : value > threshold,
+  value,
+  threshold
+})
+
+const isOpen = ({ state }: CircuitReading): boolean => state !== "Closed" && state !== "Disabled"
+
 const thresholdOf = (condition: Condition): number => {
   switch (condition._tag) {
     case "BurnRate":
       return condition.factor
     case "Latency":
       return condition.aboveMillis
+    case "CircuitOpen":
+      return 0
+    case "LevelBelow":
+      return rank(condition.worst)
     case "ErrorRate":
     case "Gauge":
       return condition.above
@@ -269,6 +292,10 @@ const subject = (condition: Condition): string => {
       return `share of failed calls of ${condition.service}`
     case "Latency":
       return `${condition.quantile} of ${condition.service} in milliseconds`
+    case "CircuitOpen":
+      return `circuits of ${condition.service ?? "all providers"} that are not closed`
+    case "LevelBelow":
+      return `rank of the service level of ${condition.service}, where 0 is Full`
     case "Gauge":
       return condition.gauge
   }

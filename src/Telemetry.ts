@@ -8,6 +8,7 @@ import {
   type BudgetReading,
   type CircuitReading,
   type LevelReading,
+  type Watch,
   watch,
   type Watched
 } from "./internal/telemetryWatch.ts"
@@ -164,7 +165,7 @@ interface Service {
   readonly operations: Map<string, { readonly series: series.Series; readonly recorder: Recorder }>
   readonly kinds: Set<metrics.Kind>
   readonly flows: Map<string, FlowCount>
-  watch: Effect.Success<ReturnType<typeof watch>> | undefined
+  readonly watches: Set<Watch>
   since: number
 }
 
@@ -186,7 +187,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
       operations: new Map(),
       kinds: new Set(),
       flows: new Map(),
-      watch: undefined,
+      watches: new Set(),
       since: startedAt
     }
     services.set(name, made)
@@ -242,7 +243,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
     const all = seriesOf(service)
     const row = totalsOf(all, from)
     addRow(summary, row)
-    const watched = service?.watch
+    const watches = Array.from(service?.watches ?? [])
     const reading: ServiceReading = {
       service: name,
       inFlight: all.reduce((sum, { inFlight }) => sum + inFlight, 0),
@@ -250,9 +251,9 @@ const make = Effect.fnUntraced(function*(options?: Options) {
       operations: operations.map(([operation, one]) =>
         Object.assign({ operation }, totals(totalsOf([one.series], from)))
       ),
-      circuits: watched === undefined ? [] : yield* watched.circuits(from),
-      level: watched && (yield* watched.level(from)),
-      retryBudget: watched && (yield* watched.budget(from))
+      circuits: (yield* Effect.forEach(watches, ({ circuits }) => circuits(from))).flat(),
+      level: (yield* Effect.forEach(watches, ({ level }) => level(from))).find((it) => it !== undefined),
+      retryBudget: (yield* Effect.forEach(watches, ({ budget }) => budget(from))).find((it) => it !== undefined)
     }
     return reading
   })
@@ -303,12 +304,8 @@ const make = Effect.fnUntraced(function*(options?: Options) {
   const watchService = Effect.fnUntraced(function*(name: string, watched: Watched) {
     const service = serviceOf(name)
     const started = yield* watch(watched, maxSeries)
-    service.watch = started
-    yield* Effect.addFinalizer(() =>
-      Effect.sync(() => {
-        if (service.watch === started) service.watch = undefined
-      })
-    )
+    service.watches.add(started)
+    yield* Effect.addFinalizer(() => Effect.sync(() => service.watches.delete(started)))
     if (watched.budget === undefined) return
     const clock = yield* Clock.Clock
     const { core } = watched.budget
@@ -332,7 +329,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
       if (service === undefined) continue
       for (const { counts } of seriesOf(service)) counts.reset()
       for (const flow of service.flows.values()) flow.before = flow.count
-      service.watch?.reset(now)
+      for (const one of service.watches) one.reset(now)
       service.since = now
     }
   })

@@ -4,8 +4,10 @@ import { HttpClient, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import { createHmac } from "node:crypto"
 import * as Alerts from "../src/Alerts.ts"
+import * as CircuitBreaker from "../src/CircuitBreaker.ts"
 import * as Event from "../src/Event.ts"
 import { initial, type Rules, type State, transition } from "../src/internal/alertState.ts"
+import * as ServiceLevel from "../src/ServiceLevel.ts"
 import * as Telemetry from "../src/Telemetry.ts"
 
 /** Counts calls of a service: so many good ones, so many failed. */
@@ -116,6 +118,66 @@ it.effect("latency quantiles and gauges; a condition must hold for its time", ()
   }).pipe(
     Effect.provide(alerting({ rules, notifiers: [notifier], gauges: { "outbox lag": Effect.sync(() => lag) } }))
   )
+})
+
+it.effect("a circuit that stays open and a level that stays low fire once each, and resolve when they are back", () => {
+  const { notices, notifier } = recording()
+  const rules: ReadonlyArray<Alerts.Rule> = [
+    { name: "open", severity: "ticket", condition: { _tag: "CircuitOpen" }, forMillis: 300_000 },
+    { name: "other", severity: "ticket", condition: { _tag: "CircuitOpen", service: "another" } },
+    {
+      name: "low",
+      severity: "page",
+      condition: { _tag: "LevelBelow", service: "shop", worst: "Reduced" },
+      forMillis: 60_000
+    }
+  ]
+  return Effect.gen(function*() {
+    const measurements = yield* Telemetry.Measurements
+    const breaker = yield* CircuitBreaker.make({
+      name: "orders",
+      failureThreshold: 1,
+      successThreshold: 1,
+      probeFailureThreshold: 1,
+      rampUp: 0
+    })
+    const level = yield* ServiceLevel.make({ service: "shop" })
+    yield* measurements.watch("orders", { breaker })
+    yield* measurements.watch("shop", { level })
+    const fail = Effect.exit(Effect.fail("down").pipe(breaker.execute()))
+    const changes = () => notices.map(({ alert, change }) => `${alert.rule} ${change}`)
+
+    // It opens for a while: nobody is told.
+    yield* fail
+    yield* TestClock.adjust("1 minute")
+    yield* Effect.void.pipe(breaker.execute())
+    yield* TestClock.adjust("5 minutes")
+    // One level down is what the rule tolerates.
+    yield* level.degrade("one is down")
+    yield* TestClock.adjust("5 minutes")
+    assert.deepStrictEqual(changes(), [])
+
+    // It fails whenever it is probed: half open is not closed, and starts nothing anew.
+    yield* fail
+    yield* level.degrade("another is down")
+    for (let minute = 0; minute < 8; minute++) {
+      yield* TestClock.adjust("1 minute")
+      yield* fail
+    }
+    assert.deepStrictEqual(changes(), ["low Fired", "open Fired"])
+    const current = yield* Effect.flatMap(Alerts.Alerts, ({ current }) => current)
+    assert.deepStrictEqual(current.map(({ rule, state }) => [rule, state]), [
+      ["open", "Firing"],
+      ["other", "Quiet"],
+      ["low", "Firing"]
+    ])
+    assert.strictEqual(current[2]?.message, "rank of the service level of shop, where 0 is Full: 2, limit 1")
+    yield* TestClock.adjust("1 minute")
+    yield* Effect.void.pipe(breaker.execute())
+    yield* level.recover(2)
+    yield* TestClock.adjust("1 hour")
+    assert.deepStrictEqual(changes(), ["low Fired", "open Fired", "open Resolved", "low Resolved"])
+  }).pipe(Effect.scoped, Effect.provide(alerting({ rules, notifiers: [notifier] })))
 })
 
 it.effect("a notifier that fails or hangs holds nobody up", () => {

@@ -6,7 +6,7 @@ import * as Chaos from "../Chaos.ts"
 import * as Event from "../Event.ts"
 import * as Health from "../Health.ts"
 import { Library } from "../http/Library.ts"
-import { Operations } from "../http/Operations.ts"
+import { levelOf, Operations } from "../http/Operations.ts"
 import { respond } from "../http/VectorStoreHandlers.ts"
 import * as Pipeline from "../Pipeline.ts"
 import * as Settings from "../Settings.ts"
@@ -82,24 +82,10 @@ export const layer = (configuration: Configuration, options: Options = {}) =>
         })
       )
     })
-    const guards = providers.flatMap(({ name, pipeline: { breaker } }) =>
-      breaker === undefined ? [] : [{ provider: name, breaker }]
-    )
     const operations = Operations.layer({
-      guards,
-      levels: [{
-        service: unified.name,
-        status: Effect.map(level.status, ({ name, rank, reasons, since }) => ({
-          rank,
-          name,
-          since,
-          reasons: reasons.map(({ reason }) => reason)
-        })),
-        hold: (rank, reason, duration) =>
-          level.force(rank, { reason, actor: "operator", ...(duration === undefined ? {} : { for: duration }) }),
-        release: level.release
-      }],
-      bulkheads: providers.flatMap(({ pipeline: { bulkhead } }) => bulkhead ?? [])
+      pipelines: providers.map(({ pipeline }) => pipeline),
+      levels: [levelOf(level)],
+      outboxes: [unified.outbox]
     })
     const health = Health.Health.layer({
       providers: [
@@ -117,13 +103,8 @@ export const layer = (configuration: Configuration, options: Options = {}) =>
       (yield* Effect.provide(Alerts.webhook(configuration.alerts), FetchHttpClient.layer))
     const alerts = Alerts.Alerts.layer({
       notifiers: webhook === undefined ? [Alerts.log] : [Alerts.log, webhook],
-      rules: [...Alerts.defaultRules(unified.name), ...gaugeRules],
+      rules: [...Alerts.defaultRules(unified.name), ...standingRules(unified.name)],
       gauges: {
-        openCircuits: Effect.map(
-          Effect.forEach(guards, ({ breaker }) => breaker.states),
-          (states) => states.flat().filter(({ state }) => state === "Open" || state === "ForcedOpen").length
-        ),
-        level: Effect.map(level.status, ({ rank }) => rank),
         mirrorLagSeconds: Effect.map(unified.outbox.lag, (lags) =>
           Math.max(0, ...lags.map(({ oldestMillis }) => oldestMillis / 1_000)))
       }
@@ -140,17 +121,12 @@ export const layer = (configuration: Configuration, options: Options = {}) =>
     )
   )
 
-const gaugeRules: ReadonlyArray<Alerts.Rule> = [
-  {
-    name: "a circuit stays open",
-    severity: "ticket",
-    condition: { _tag: "Gauge", gauge: "openCircuits", above: 0 },
-    forMillis: 300_000
-  },
+const standingRules = (service: string): ReadonlyArray<Alerts.Rule> => [
+  { name: "a circuit stays open", severity: "ticket", condition: { _tag: "CircuitOpen" }, forMillis: 300_000 },
   {
     name: "the service level is low",
     severity: "page",
-    condition: { _tag: "Gauge", gauge: "level", above: 1 },
+    condition: { _tag: "LevelBelow", service, worst: "Reduced" },
     forMillis: 60_000
   },
   {

@@ -6,7 +6,8 @@ import { Duration, Effect, PubSub, Ref, Schedule, Schema, Stream } from "effect"
 import { Sse } from "effect/encoding"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { type Entry, Event, EventLog } from "../Event.ts"
-import { Operations, Snapshot } from "./Operations.ts"
+import { Operations } from "./Operations.ts"
+import { Snapshot } from "./Snapshot.ts"
 
 /** The id of an entry: `epoch-seq`. */
 export const entryId = (epoch: number, seq: number): string => `${epoch}-${seq}`

@@ -13,8 +13,10 @@ import {
   HttpApiSecurity
 } from "effect/http-api"
 import { State } from "../Health.ts"
+import { Level } from "../ServiceLevel.ts"
 import { CommaList, TimeRange } from "./Codec.ts"
 import { Unauthorized, UnknownService } from "./Problems.ts"
+import { CircuitView } from "./Snapshot.ts"
 
 /** Lets those pass who know the operator's token. */
 export class Operator extends HttpApiMiddleware.Service<Operator>()("holdfast/http/Operator", {
@@ -54,7 +56,12 @@ const details = {
   refusedRequests: Schema.optionalKey(Count),
   latency: Schema.optionalKey(Percentiles),
   errorsByCategory: Schema.optionalKey(Schema.Record(Schema.String, Count)),
-  cache: Schema.optionalKey(Schema.Struct({ hit: Count, stale: Count, miss: Count, coalesced: Count }))
+  cache: Schema.optionalKey(Schema.Struct({ hit: Count, stale: Count, miss: Count, coalesced: Count })),
+  hedgedRequests: Schema.optionalKey(Count),
+  /** How complete the answers to searches were. */
+  completeness: Schema.optionalKey(
+    Schema.Struct({ complete: Count, partial: Count, stale: Count, lexical: Count, failed: Count })
+  )
 }
 
 export const ServiceHealth = Schema.Struct({
@@ -101,7 +108,44 @@ export const HealthEnvelope = Schema.Struct({
 })
 export type HealthEnvelope = typeof HealthEnvelope.Type
 
-export const ServiceMetrics = Schema.Struct({ name: Schema.String, ...counters, ...details })
+/** What is beside the counters of a service or provider, over the same range. */
+const standing = {
+  /** What pays for a provider's retries and hedges. */
+  retryBudget: Schema.optionalKey(Schema.Struct({
+    /** Added attempts that can be paid now, of the most there can be. */
+    left: Millis,
+    size: Millis,
+    /** Retries and hedges that were paid. */
+    spent: Count,
+    /** Those that did not take place for want of budget. */
+    exhausted: Count
+  })),
+  /** A provider's circuits. */
+  circuits: Schema.optionalKey(Schema.Array(Schema.Struct({
+    key: Schema.String,
+    state: CircuitView.fields.state,
+    /** When the state began, in epoch milliseconds. */
+    since: Schema.Finite,
+    /** How often it opened. */
+    openings: Count,
+    /** How long it was in each state, in milliseconds. */
+    timeInState: Schema.Struct({
+      Closed: Millis,
+      Open: Millis,
+      HalfOpen: Millis,
+      ForcedOpen: Millis,
+      Disabled: Millis
+    })
+  }))),
+  /** A service's level. */
+  serviceLevel: Schema.optionalKey(Schema.Struct({
+    level: Level,
+    /** How long it was at each, in milliseconds. */
+    timeAtLevel: Schema.Struct({ Full: Millis, Reduced: Millis, Basic: Millis, Minimal: Millis, Emergency: Millis })
+  }))
+}
+
+export const ServiceMetrics = Schema.Struct({ name: Schema.String, ...counters, ...details, ...standing })
 
 /** The specification's metrics. */
 export const MetricsEnvelope = Schema.Struct({

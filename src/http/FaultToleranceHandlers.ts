@@ -95,7 +95,7 @@ export const handlers = Effect.gen(function*() {
         success: true,
         data: {
           services: reading.services.map((service) =>
-            Object.assign({ name: service.service }, counters(service), more(service))
+            Object.assign({ name: service.service }, counters(service), more(service), standing(service))
           ),
           summary: {
             totalRequests: reading.summary.total,
@@ -165,7 +165,17 @@ const more = (totals: Totals) => ({
   errorsByCategory: Object.fromEntries(
     Record.toEntries(totals.errors).flatMap(([tag, count]) => count === 0 ? [] : [[table[tag].category, count]])
   ),
-  cache: totals.cache
+  cache: totals.cache,
+  hedgedRequests: totals.hedged,
+  completeness: totals.completeness
+})
+
+const standing = ({ circuits, hedged, level, retried, retryBudget }: ServiceReading) => ({
+  ...(retryBudget === undefined ? {} : { retryBudget: { ...retryBudget, spent: retried + hedged } }),
+  ...(circuits.length === 0 ? {} : {
+    circuits: circuits.map(({ millis, ...circuit }) => Object.assign(circuit, { timeInState: millis }))
+  }),
+  ...(level === undefined ? {} : { serviceLevel: { level: level.level, timeAtLevel: level.millis } })
 })
 
 const columns = [
@@ -175,6 +185,7 @@ const columns = [
   "failedRequests",
   "cancelledRequests",
   "retriedRequests",
+  "hedgedRequests",
   "circuitBreakerTrips",
   "fallbackActivations",
   "averageLatency",
@@ -183,7 +194,9 @@ const columns = [
   "p95",
   "p99",
   "successRate",
-  "errorRate"
+  "errorRate",
+  "retryBudgetLeft",
+  "retryBudgetExhausted"
 ] as const
 
 const csv = (services: ReadonlyArray<ServiceReading>) => {
@@ -192,6 +205,9 @@ const csv = (services: ReadonlyArray<ServiceReading>) => {
       name: `"${service.service.replaceAll(`"`, `""`)}"`,
       ...counters(service),
       cancelledRequests: service.cancelled,
+      hedgedRequests: service.hedged,
+      retryBudgetLeft: service.retryBudget?.left ?? null,
+      retryBudgetExhausted: service.retryBudget?.exhausted ?? null,
       ...percentiles(service.latency)
     }
     return columns.map((column) => cells[column] ?? "").join(",")

@@ -1,83 +1,21 @@
 /**
  * What an operator sees and can move: circuits, service levels, capacity, alerts, chaos. The server says once which it
- * has; the API, the event stream and the dashboard read from here.
+ * has; the API, the event stream, the metrics and the dashboard read from here.
  */
-import { Clock, Context, Duration, Effect, Layer, Record, Schema } from "effect"
-import { Alert, Alerts } from "../Alerts.ts"
+import { Clock, Context, Duration, Effect, Layer, Record } from "effect"
+import { Alerts } from "../Alerts.ts"
 import type * as Bulkhead from "../Bulkhead.ts"
 import * as Chaos from "../Chaos.ts"
 import type * as CircuitBreaker from "../CircuitBreaker.ts"
 import * as Event from "../Event.ts"
-import { Health, State } from "../Health.ts"
+import { Health } from "../Health.ts"
+import type * as Pipeline from "../Pipeline.ts"
 import { table } from "../ProviderError.ts"
-import { Measurements, type Totals } from "../Telemetry.ts"
-
-const Count = Schema.Int
-const Millis = Schema.NullOr(Schema.Finite)
-
-/** A circuit as the dashboard shows it. */
-export const CircuitView = Schema.Struct({
-  key: Schema.String,
-  state: Schema.Literals(["Closed", "Open", "ReadyToProbe", "HalfOpen", "ForcedOpen", "Disabled"]),
-  since: Schema.Finite,
-  /** Milliseconds until a call may pass; `null` when an operator decides. */
-  retryAfterMillis: Schema.NullOr(Schema.Finite),
-  calls: Count,
-  failures: Count,
-  slow: Count,
-  consecutiveFailures: Count,
-  trips: Count,
-  refused: Count
-})
-
-export const LevelView = Schema.Struct({
-  service: Schema.String,
-  /** 0 is Full, 4 is Emergency. */
-  rank: Count,
-  name: Schema.String,
-  since: Schema.Finite,
-  reasons: Schema.Array(Schema.String)
-})
-
-/** Counters since the start or the last reset: the reader takes differences. */
-export const ServiceView = Schema.Struct({
-  service: Schema.String,
-  inFlight: Count,
-  total: Count,
-  successful: Count,
-  failed: Count,
-  refused: Count,
-  cancelled: Count,
-  retried: Count,
-  hedged: Count,
-  fallbacks: Count,
-  cache: Schema.Struct({ hit: Count, stale: Count, miss: Count, coalesced: Count }),
-  errors: Schema.Record(Schema.String, Count),
-  /** Over the last five minutes, in milliseconds. */
-  latency: Schema.Struct({ p50: Millis, p95: Millis, p99: Millis }),
-  /** How fast the error budget of 99 % burns over the last hour and the last five minutes: 1 spends it in 30 days. */
-  burn: Schema.Struct({ long: Millis, short: Millis })
-})
-
-/** Everything at one instant: whoever comes late needs no history. */
-export const Snapshot = Schema.Struct({
-  at: Schema.Finite,
-  startedAt: Schema.Finite,
-  health: Schema.Array(Schema.Struct({ name: Schema.String, state: State, reasons: Schema.Array(Schema.String) })),
-  levels: Schema.Array(LevelView),
-  circuits: Schema.Array(CircuitView),
-  services: Schema.Array(ServiceView),
-  flows: Schema.Array(
-    Schema.Struct({ service: Schema.String, from: Schema.String, to: Schema.String, count: Count })
-  ),
-  capacity: Schema.Array(Schema.Struct({ name: Schema.String, running: Count, limit: Count, queued: Count })),
-  alerts: Schema.Array(Alert),
-  /** The plan that runs, until when (epoch milliseconds) and what it has done. */
-  chaos: Schema.NullOr(
-    Schema.Struct({ rules: Count, until: Schema.NullOr(Schema.Finite), calls: Count, faults: Count })
-  )
-})
-export type Snapshot = typeof Snapshot.Type
+import type * as RateLimit from "../RateLimit.ts"
+import type * as ServiceLevel from "../ServiceLevel.ts"
+import { Measurements, type Totals, type Watched } from "../Telemetry.ts"
+import type * as Outbox from "../vectorstore/Outbox.ts"
+import type { CircuitView, LevelView, Snapshot, Standing } from "./Snapshot.ts"
 
 /** A breaker and whom it guards. */
 export interface Guard {
@@ -92,12 +30,37 @@ export interface Level {
   /** Holds the level at a rank, for a while or until released. */
   readonly hold: (rank: number, reason: string, duration?: Duration.Input) => Effect.Effect<void>
   readonly release: Effect.Effect<void>
+  /** Where telemetry sees how long it was at each. */
+  readonly watched?: Watched["level"] | undefined
 }
 
+/** A service level as an operator sees and moves it. */
+export const levelOf = (level: ServiceLevel.Service): Level => ({
+  service: level.service,
+  status: Effect.map(level.status, ({ name, rank, reasons, since }) => ({
+    rank,
+    name,
+    since,
+    reasons: reasons.map(({ reason }) => reason)
+  })),
+  hold: (rank, reason, duration) =>
+    level.force(rank, { reason, actor: "operator", ...(duration === undefined ? {} : { for: duration }) }),
+  release: level.release,
+  watched: level
+})
+
 export interface Options {
-  readonly guards?: ReadonlyArray<Guard> | undefined
+  /** Their circuits, bulkheads, rate limits and budgets. */
+  readonly pipelines?:
+    | ReadonlyArray<Pick<Pipeline.Pipeline<unknown>, "provider" | "breaker" | "bulkhead" | "rateLimit" | "budget">>
+    | undefined
   readonly levels?: ReadonlyArray<Level> | undefined
+  /** Breakers that are in no pipeline. */
+  readonly guards?: ReadonlyArray<Guard> | undefined
   readonly bulkheads?: ReadonlyArray<Bulkhead.Service> | undefined
+  readonly rateLimits?: ReadonlyArray<Pick<RateLimit.Service, "name" | "available">> | undefined
+  /** What is on its way to mirrors. */
+  readonly outboxes?: ReadonlyArray<Pick<Outbox.Outbox, "lag">> | undefined
 }
 
 export class Operations extends Context.Service<Operations, {
@@ -105,6 +68,8 @@ export class Operations extends Context.Service<Operations, {
   readonly levels: ReadonlyArray<Level>
   readonly alerts: Alerts["Service"] | undefined
   readonly chaos: Chaos.Service | undefined
+  /** What stands now, cheap to ask. */
+  readonly standing: Effect.Effect<Standing>
   /** At most one is taken each second, however many ask. */
   readonly snapshot: Effect.Effect<Snapshot>
   /** Tells the events of what an operator did. */
@@ -114,11 +79,23 @@ export class Operations extends Context.Service<Operations, {
     Layer.effect(Operations, make(options))
 }
 
-/** A circuit's status as it is shown. */
-export const circuitView = ({ retryAfter, ...status }: CircuitBreaker.Status): typeof CircuitView.Type => ({
-  ...status,
-  retryAfterMillis: Duration.isFinite(retryAfter) ? Duration.toMillis(retryAfter) : null
-})
+/** A circuit as it is shown. */
+export const circuitView = ({ breaker, provider }: Guard, status: CircuitBreaker.Status): CircuitView => {
+  const { late: _, retryAfter, ...shown } = status
+  const { failureRate, failureThreshold, minimumThroughput, slowCallRate } = breaker.core(status.key).settings.rules
+  const orNever = (value: number): number | null => Number.isFinite(value) ? value : null
+  return {
+    ...shown,
+    provider,
+    retryAfterMillis: Duration.isFinite(retryAfter) ? Duration.toMillis(retryAfter) : null,
+    opensAt: {
+      failureRate: orNever(failureRate),
+      slowCallRate: orNever(slowCallRate),
+      minimumCalls: minimumThroughput,
+      consecutiveFailures: orNever(failureThreshold)
+    }
+  }
+}
 
 /** The objective that the dashboard's burn rates are taken against. */
 const objective = 0.99
@@ -129,42 +106,77 @@ const make = Effect.fnUntraced(function*(options: Options) {
   const alerts = yield* Effect.serviceOption(Alerts)
   const chaos = yield* Chaos.Chaos
   const sink = yield* Event.Sink
-  const guards = options.guards ?? []
-  const levels = options.levels ?? []
+  const { levels = [], outboxes = [], pipelines = [] } = options
+  const guards = [
+    ...pipelines.flatMap(({ breaker, provider }) => breaker === undefined ? [] : [{ provider, breaker }]),
+    ...options.guards ?? []
+  ]
+  const bulkheads = [...pipelines.flatMap(({ bulkhead }) => bulkhead ?? []), ...options.bulkheads ?? []]
+  // A pipeline's limit may be replaced while it runs.
+  const rateLimits = Effect.sync(() => [
+    ...pipelines.flatMap(({ rateLimit }) => rateLimit ?? []),
+    ...options.rateLimits ?? []
+  ])
+  yield* Effect.forEach(guards, ({ breaker, provider }) => measurements.watch(provider, { breaker }))
+  yield* Effect.forEach(pipelines, ({ budget, provider }) => measurements.watch(provider, { budget }))
+  yield* Effect.forEach(levels, ({ service, watched }) => measurements.watch(service, { level: watched }))
 
-  const take = Effect.gen(function*() {
-    const at = yield* Clock.currentTimeMillis
-    const all = yield* measurements.read()
-    const names = all.services.map(({ service }) => service)
-    const recent = yield* measurements.read({ services: names, range: "5 minutes" })
-    const hour = yield* measurements.read({ services: names, range: "1 hour" })
-    const circuits = yield* Effect.forEach(guards, ({ breaker }) => breaker.states)
-    const running = chaos === undefined ? undefined : yield* chaos.running
-    const snapshot: Snapshot = {
-      at,
-      startedAt: measurements.startedAt,
-      health: (yield* health.check()).map(({ name, reasons, state }) => ({ name, reasons, state })),
+  const standing = Effect.gen(function*() {
+    const circuits = yield* Effect.forEach(
+      guards,
+      (guard) => Effect.map(guard.breaker.states, (all) => all.map((status) => circuitView(guard, status)))
+    )
+    const found: Standing = {
+      at: yield* Clock.currentTimeMillis,
+      circuits: circuits.flat(),
       levels: yield* Effect.forEach(
         levels,
         ({ service, status }) => Effect.map(status, (level) => Object.assign({ service }, level))
       ),
-      circuits: circuits.flat().map(circuitView),
-      services: all.services.map((service, index) =>
-        Object.assign({}, service, {
+      capacity: yield* Effect.forEach(
+        bulkheads,
+        ({ name, stats }) => Effect.map(stats, (stats) => Object.assign({ name }, stats))
+      ),
+      rateLimits: yield* Effect.flatMap(
+        rateLimits,
+        (all) =>
+          Effect.forEach(all, ({ available, name }) => Effect.map(available, (remaining) => ({ name, remaining })))
+      ),
+      mirrors: (yield* Effect.forEach(outboxes, ({ lag }) => lag)).flat()
+    }
+    return found
+  })
+
+  const take = Effect.gen(function*() {
+    const stands = yield* standing
+    const all = yield* measurements.read()
+    const names = all.services.map(({ service }) => service)
+    const over = (range: Duration.Input) =>
+      Effect.map(measurements.read({ services: names, range }), ({ services }) => services)
+    const [m5, m30, h1, h6] = yield* Effect.all([
+      over("5 minutes"),
+      over("30 minutes"),
+      over("1 hour"),
+      over("6 hours")
+    ])
+    const running = chaos === undefined ? undefined : yield* chaos.running
+    const snapshot: Snapshot = {
+      ...stands,
+      startedAt: measurements.startedAt,
+      health: (yield* health.check()).map(({ name, reasons, state }) => ({ name, reasons, state })),
+      services: all.services.map(({ circuits: _circuits, level: _level, operations: _operations, ...service }, index) =>
+        Object.assign(service, {
           errors: Object.fromEntries(
             Record.toEntries(service.errors).flatMap(([tag, count]) =>
               count === 0 ? [] : [[table[tag].category, count]]
             )
           ),
-          latency: recent.services[index]!.latency,
-          burn: { long: burn(hour.services[index]!), short: burn(recent.services[index]!) }
+          latency: m5[index]!.latency,
+          burn: { "5m": burn(m5[index]!), "30m": burn(m30[index]!), "1h": burn(h1[index]!), "6h": burn(h6[index]!) },
+          retryBudget: service.retryBudget ?? null
         })
       ),
       flows: all.flows,
-      capacity: yield* Effect.forEach(
-        options.bulkheads ?? [],
-        ({ name, stats }) => Effect.map(stats, (stats) => Object.assign({ name }, stats))
-      ),
       alerts: alerts._tag === "None" ? [] : yield* alerts.value.current,
       chaos: running === undefined || running._tag === "None" ? null : {
         rules: running.value.plan.rules.length,
@@ -181,6 +193,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
     levels,
     alerts: alerts._tag === "None" ? undefined : alerts.value,
     chaos,
+    standing,
     snapshot: yield* Effect.cachedWithTTL(take, "1 second"),
     audit: (action, target, detail) =>
       Effect.map(Clock.currentTimeMillis, (at) =>
@@ -195,4 +208,7 @@ const make = Effect.fnUntraced(function*(options: Options) {
   })
 })
 
-const burn = ({ errorRate }: Totals): number | null => errorRate === null ? null : errorRate / (1 - objective)
+const burn = ({ errorRate, total }: Totals) => ({
+  rate: errorRate === null ? null : errorRate / (1 - objective),
+  calls: total
+})

@@ -8,8 +8,8 @@ import { Alert } from "../Alerts.ts"
 import { FaultPlan } from "../Chaos.ts"
 import { Event } from "../Event.ts"
 import { Operator } from "./FaultToleranceApi.ts"
-import { CircuitView, LevelView, Snapshot } from "./Operations.ts"
 import { BadRequest, NotFound, TooManyRequests } from "./Problems.ts"
+import { CircuitView, LevelView, MinuteView, Snapshot } from "./Snapshot.ts"
 
 /** An event with its place: the epoch tells the entries of another process apart. */
 export const EventEntry = Schema.Struct({ id: Schema.String, event: Event })
@@ -43,6 +43,14 @@ export const ChaosAction = Schema.Struct({
 export class OperationsApi extends HttpApiGroup.make("operations")
   .add(
     HttpApiEndpoint.get("snapshot", "/snapshot", { success: Snapshot }),
+    HttpApiEndpoint.get("minutes", "/minutes", {
+      query: {
+        service: Schema.NonEmptyString,
+        /** How many of the last minutes; 60 by default. */
+        count: Schema.optionalKey(Positive.check(Schema.isLessThanOrEqualTo(60)))
+      },
+      success: Schema.Struct({ service: Schema.String, minutes: Schema.Array(MinuteView) })
+    }),
     HttpApiEndpoint.get("events", "/events", {
       query: {
         /** The tag of the events wanted, such as `BreakerChanged`. */

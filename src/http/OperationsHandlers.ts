@@ -2,6 +2,7 @@
 import { Clock, Duration, Effect } from "effect"
 import { EventLog } from "../Event.ts"
 import * as RateLimit from "../RateLimit.ts"
+import { Measurements } from "../Telemetry.ts"
 import { entryId, parseEntryId } from "./EventStream.ts"
 import { circuitView, Operations } from "./Operations.ts"
 import type { BreakerAction, ChaosAction, LevelAction } from "./OperationsApi.ts"
@@ -10,6 +11,7 @@ import { BadRequest, NotFound, TooManyRequests } from "./Problems.ts"
 export const handlers = Effect.gen(function*() {
   const operations = yield* Operations
   const log = yield* EventLog
+  const measurements = yield* Measurements
   // Nobody moves things by hand faster; a script that guesses or floods does.
   const limit = yield* Effect.orDie(
     RateLimit.make({ name: "operator", limit: 30, window: "1 minute", burst: 10, onLimit: "refuse" })
@@ -24,10 +26,14 @@ export const handlers = Effect.gen(function*() {
     )
   )
 
-  const circuits = Effect.map(operations.snapshot, ({ circuits }) => circuits)
+  const circuits = Effect.map(operations.standing, ({ circuits }) => circuits)
 
   return {
     snapshot: () => operations.snapshot,
+
+    minutes: ({ query: { count = 60, service } }: {
+      readonly query: { readonly service: string; readonly count?: number }
+    }) => Effect.map(measurements.minutes(service, count), (minutes) => ({ service, minutes })),
 
     events: Effect.fnUntraced(
       function*({ query }: {
@@ -63,7 +69,8 @@ export const handlers = Effect.gen(function*() {
         readonly payload: typeof BreakerAction.Type
       }) {
         yield* limited
-        for (const { breaker } of operations.guards) {
+        for (const guard of operations.guards) {
+          const { breaker } = guard
           const kept = yield* breaker.states
           if (!kept.some((circuit) => circuit.key === key)) continue
           switch (action) {
@@ -84,7 +91,7 @@ export const handlers = Effect.gen(function*() {
               break
           }
           yield* operations.audit(`breaker ${action}`, key)
-          return circuitView(yield* breaker.status(key))
+          return circuitView(guard, yield* breaker.status(key))
         }
         return yield* new NotFound({ detail: "No circuit has this key; GET breakers lists those there are." })
       }

@@ -143,9 +143,10 @@ export class Series {
     const bucket = bucketOf(millis)
     // Whole, so that differences of sums are exact: a counter that seems to fall is taken for a new one.
     const micros = Math.round(millis * 1_000)
-    this.counts.add(field[outcome], 1, now)
-    this.counts.add(field.latency + bucket, 1, now)
-    this.counts.add(field.latencyMicros, micros, now)
+    const row = this.counts.current(now)
+    row[field[outcome]]!++
+    row[field.latency + bucket]!++
+    row[field.latencyMicros]! += micros
     if (outcome === "failure") (this.#failures ??= new Latencies(fine)).record(bucket, micros)
     else if (attempt > 0) this.retryCalls.successfulWith++
     const kind = attemptKind(attempt, handled)

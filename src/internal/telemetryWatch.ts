@@ -43,6 +43,8 @@ export interface LevelReading {
 export interface BudgetReading {
   /** The added attempts that can be paid now. */
   readonly left: number
+  /** The most there can be. */
+  readonly size: number
   /** Added attempts that did not take place for want of budget, over the window. */
   readonly exhausted: number
 }
@@ -129,7 +131,7 @@ export const watch = Effect.fnUntraced(function*(
       lookAtBudget(now)
       const row = new Float64Array(1)
       refusals.addSince(from, row)
-      return { left: budget.core.balance(now), exhausted: row[0]! }
+      return { left: budget.core.balance(now), size: budget.core.settings.bucket, exhausted: row[0]! }
     }),
     reset: (now) => {
       lookAtBudget(now)

@@ -43,10 +43,17 @@ export class WindowedCounts {
     this.#past = new Float64Array(fields)
   }
 
-  /** `now` is epoch milliseconds. A clock that went back counts to the newest minute there was. */
-  add(field: number, amount: number, now: number): void {
+  /**
+   * The current minute, to add to at once and not to be kept. `now` is epoch milliseconds; a clock that went back counts
+   * to the newest minute there was.
+   */
+  current(now: number): Row {
     if (now >= this.#nextMinuteAt) this.#turn(now)
-    this.#current[field]! += amount
+    return this.#current
+  }
+
+  add(field: number, amount: number, now: number): void {
+    this.current(now)[field]! += amount
   }
 
   /** Adds everything since `from`, as `windowStart` gives it, to `row`. */
