@@ -8,16 +8,21 @@
  * patch. What comes from outside is held to the specification's ranges, and to rules between fields. Circuits, permits,
  * budgets and answers held go on, and calls under way end under the settings that they began with.
  */
-import { Clock, Context, Duration, Effect, Exit, Layer, Option, Result, Schema, Semaphore } from "effect"
+import { Clock, Context, Effect, Exit, Layer, Result, Schema, Semaphore } from "effect"
 import { Toml } from "effect/encoding"
 import * as Event from "./Event.ts"
-import type * as FaultTolerance from "./FaultTolerance.ts"
 import {
-  at,
-  fields,
+  type Change,
+  differences,
+  type Effective,
+  effectiveOf,
+  type Layers,
+  type Outside,
+  rulesOf,
+  together
+} from "./internal/settingsEffective.ts"
+import {
   isObject,
-  type Json,
-  leaves,
   merge,
   named,
   namedServices,
@@ -28,10 +33,13 @@ import {
   type ServiceForm,
   SettingsForm
 } from "./internal/settingsForm.ts"
+import { changesOf, pipelineOf, sectionsOf, type Target } from "./internal/settingsOptions.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
 import type * as Pipeline from "./Pipeline.ts"
 
+export { Change, Effective, EffectiveService, Source } from "./internal/settingsEffective.ts"
 export type { Problem, ProviderForm, ServiceForm } from "./internal/settingsForm.ts"
+export type { Target } from "./internal/settingsOptions.ts"
 
 /** Settings cannot be taken; nothing has changed. */
 export class InvalidSettings extends Schema.TaggedError<InvalidSettings>()("InvalidSettings", {
@@ -43,52 +51,6 @@ export class InvalidSettings extends Schema.TaggedError<InvalidSettings>()("Inva
 }
 
 const invalid = (problems: ReadonlyArray<Problem>) => new InvalidSettings({ problems })
-
-/** Where a value came from. */
-export const Source = Schema.Literals(["default", "preset", "file", "environment", "patch"])
-export type Source = typeof Source.Type
-
-/** The settings of one service in force. Times are milliseconds. */
-export const EffectiveService = Schema.Struct({
-  /** As a patch may give them; every provider with all of its policies. */
-  settings: Schema.Record(Schema.String, Schema.Unknown),
-  /** The source of each value, by its path in `settings`. */
-  from: Schema.Record(Schema.String, Source)
-})
-
-/** All settings in force. */
-export const Effective = Schema.Struct({
-  /** Counts the changes since the start. */
-  version: Schema.Int,
-  services: Schema.Record(Schema.String, EffectiveService)
-})
-export type Effective = typeof Effective.Type
-
-/** A change that was made. */
-export const Change = Schema.Struct({
-  version: Schema.Int,
-  /** Epoch milliseconds. */
-  at: Schema.Finite,
-  source: Source,
-  /** What is in force now, and was before; a value that is or was not there is left out. */
-  fields: Schema.Array(Schema.Struct({
-    field: Schema.String,
-    from: Schema.optionalKey(Schema.Unknown),
-    to: Schema.optionalKey(Schema.Unknown)
-  }))
-})
-export type Change = typeof Change.Type
-
-/** A service whose settings change: what `FaultTolerance.make` gives is one. */
-export interface Target {
-  readonly service: string
-  readonly options: Omit<FaultTolerance.Options<never, never>, "providers">
-  readonly providers: ReadonlyArray<{
-    readonly name: string
-    readonly options?: FaultTolerance.PipelineOptions | undefined
-  }>
-  readonly reconfigure: (changes: FaultTolerance.Changes) => Effect.Effect<void, InvalidOptions>
-}
 
 export interface Options {
   readonly services: ReadonlyArray<Target>
@@ -174,17 +136,6 @@ export const pipelines = Effect.fnUntraced(function*(
 
 const strict = { errors: "all", onExcessProperty: "error" } as const
 
-const pipelineOf = (
-  provider: string,
-  { bulkhead, circuitBreaker, deadline, hedge, rateLimit, retry, timeout }: Omit<PipelineForm, "attemptsInside">
-): { readonly options: Pipeline.Options } => ({
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a rate limit or hedge without what it needs is refused
-  options: Object.fromEntries(
-    Object.entries({ provider, deadline, timeout, retry, breaker: circuitBreaker, hedge, rateLimit, bulkhead })
-      .filter(([, value]) => value !== undefined && value !== false)
-  ) as unknown as Pipeline.Options
-})
-
 const refuse = (problems: ReadonlyArray<Problem>): Effect.Effect<void, InvalidSettings> =>
   problems.length === 0 ? Effect.void : Effect.fail(invalid(problems))
 
@@ -199,250 +150,6 @@ const decodeServices = Effect.fnUntraced(
 )
 
 // -- what is in force ------------------------------------------------------------------------------------------------
-
-const stageNames = ["timeout", "retry", "circuitBreaker", "hedge", "rateLimit", "bulkhead"] as const
-
-/** What holds where nobody says anything, of the stages that are there. */
-const defaultsOf = (given: Json): Json => {
-  const has = (path: ReadonlyArray<string>): boolean => at(given, path) !== undefined
-  const stages: { readonly [stage: string]: Json } = {
-    retry: {
-      maxRetries: 3,
-      baseDelay: 100,
-      maxDelay: 20_000,
-      backoffMultiplier: 2,
-      jitter: has(["retry", "jitterFactor"]) ? "proportional" : "full",
-      maxRetryAfter: 60_000
-    },
-    circuitBreaker: {
-      failureThreshold: 5,
-      failureRate: 0.5,
-      monitorWindow: 30_000,
-      recoveryTimeout: 5_000,
-      recoveryMultiplier: 2,
-      jitter: true,
-      successThreshold: 3,
-      probeFailureThreshold: 2,
-      rampUp: 10_000
-    },
-    hedge: { maxHedges: 1 },
-    rateLimit: { window: 1_000, algorithm: "token-bucket", onLimit: "wait", maxWait: 30_000 },
-    bulkhead: { limit: 64, queue: 64, maxWait: 1_000 },
-    cache: {
-      fresh: 60_000,
-      revalidate: 60_000,
-      ...(has(["cache", "cacheRetention"]) ? {} : { stale: 3_600_000 }),
-      capacity: 1_000
-    }
-  }
-  const always = new Set(["retry", "circuitBreaker"])
-  return {
-    deadline: 30_000,
-    timeout: 10_000,
-    fallback: { fallbackConcurrency: 10, partialResultsThreshold: 0.3 },
-    level: { checkEvery: 5_000, badChecks: 2, spacing: 5_000, dwell: 30_000 },
-    ...Object.fromEntries(
-      Object.entries(stages).filter(([stage]) => {
-        const own = given[stage]
-        return own === undefined ? always.has(stage) : isObject(own)
-      })
-    )
-  }
-}
-
-const times = new Set([
-  "baseDelay",
-  "maxDelay",
-  "maxRetryAfter",
-  "maxElapsed",
-  "monitorWindow",
-  "recoveryTimeout",
-  "maxRecoveryTimeout",
-  "probeLease",
-  "rampUp",
-  "slowCallDuration",
-  "delay",
-  "window",
-  "maxWait",
-  "fresh",
-  "revalidate",
-  "stale",
-  "cacheRetention",
-  "checkEvery",
-  "spacing",
-  "dwell"
-])
-
-const millisOf = (value: unknown): number | undefined => {
-  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- anything else is no duration
-  const duration = Duration.fromInput(value as Duration.Input)
-  const millis = Option.isSome(duration) ? Duration.toMillis(duration.value) : Infinity
-  return Number.isFinite(millis) ? millis : undefined
-}
-
-/** The fields of a section that are data; a stage made elsewhere tells nothing. */
-const sectionOf = (section: keyof typeof fields, options: unknown): unknown => {
-  if (options === true) return {}
-  if (!isObject(options)) return undefined
-  return Object.fromEntries(
-    fields[section].flatMap((field) => {
-      const value = times.has(field) && options[field] !== undefined ? millisOf(options[field]) : options[field]
-      return ["string", "number", "boolean"].includes(typeof value) ? [[field, value]] : []
-    })
-  )
-}
-
-/** A provider's policies as a program gave them. */
-const presetOfProvider = (options: FaultTolerance.PipelineOptions | undefined): Json => {
-  const { breaker, bulkhead, hedge, rateLimit, retry, timeout } = options ?? {}
-  const own = {
-    timeout: timeout === undefined || timeout === true
-      ? undefined
-      : millisOf(isObject(timeout) && "timeout" in timeout ? timeout["timeout"] : timeout),
-    retry: sectionOf("retry", retry),
-    circuitBreaker: sectionOf("circuitBreaker", breaker),
-    hedge: sectionOf("hedge", hedge),
-    rateLimit: sectionOf("rateLimit", rateLimit),
-    bulkhead: sectionOf("bulkhead", bulkhead)
-  }
-  return present({
-    ...own,
-    // Named, but as nothing: left out.
-    ...(options !== undefined && "retry" in options && retry === undefined ? { retry: false } : {}),
-    ...(options !== undefined && "breaker" in options && breaker === undefined ? { circuitBreaker: false } : {})
-  })
-}
-
-const present = (value: Json): Json =>
-  Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== undefined))
-
-/** A service's options as a program gave them. */
-const presetOf = ({ options, providers }: Target): Json => {
-  const { deadline, enableCircuitBreaker, enableFallback, enableGracefulDegradation, enableRetry } = options
-  const { fallbackConcurrency, fallbackTimeout, partialResultsThreshold } = options
-  return present({
-    ...presetOfProvider(options.pipeline),
-    deadline: deadline === undefined ? undefined : millisOf(deadline),
-    fallback: present({
-      fallbackTimeout: fallbackTimeout === undefined ? undefined : millisOf(fallbackTimeout),
-      fallbackConcurrency,
-      partialResultsThreshold
-    }),
-    cache: options.cache === undefined ? undefined : sectionOf("cache", options.cache),
-    level: sectionOf("level", options.level),
-    enableRetry,
-    enableCircuitBreaker,
-    enableFallback,
-    enableGracefulDegradation,
-    providers: Object.fromEntries(providers.map(({ name, options }) => [name, presetOfProvider(options)]))
-  })
-}
-
-const sectionsOf = (value: Json): Json =>
-  Object.fromEntries(stageNames.flatMap((stage) => value[stage] === undefined ? [] : [[stage, value[stage]]]))
-
-const sources = ["file", "environment", "patch"] as const
-type Outside = typeof sources[number]
-
-/** What each source says of all services, under the settings' own names. */
-type Layers = { readonly [S in Outside]: unknown }
-
-const together = (layers: Layers): unknown => sources.reduce<unknown>((all, source) => merge(all, layers[source]), {})
-
-/** One service's settings with where they came from. */
-const effectiveOf = (target: Target, overlay: ServiceForm, layers: Layers): typeof EffectiveService.Type => {
-  const preset = presetOf(target)
-  const own = merge(preset, overlay)
-  const common = merge(defaultsOf(own), own)
-  const providers = target.providers.map(({ name }) => {
-    const each = at(own, ["providers", name])
-    const stages = merge(sectionsOf(own), isObject(each) ? each : {})
-    return [name, sectionsOf(merge(defaultsOf(stages), stages))] as const
-  })
-  const settings: Json = { ...common, providers: Object.fromEntries(providers) }
-  const outside = (path: ReadonlyArray<string>): Source | undefined =>
-    sources.findLast((source) => at(layers[source], ["services", target.service, ...path]) !== undefined)
-  const inside = (path: ReadonlyArray<string>): Source | undefined =>
-    outside(path) ?? (at(preset, path) === undefined ? undefined : "preset")
-  const from = leaves(settings).map(([path]) => {
-    const [first, , ...rest] = path
-    return [path.join("."), inside(path) ?? (first === "providers" ? inside(rest) : undefined) ?? "default"] as const
-  })
-  return { settings, from: Object.fromEntries(from) }
-}
-
-// -- rules between fields --------------------------------------------------------------------------------------------
-
-/** What each field takes for itself, but makes no sense together. Judged only where `judged` says that a field is. */
-const rules = (
-  settings: unknown,
-  prefix: string,
-  judged: (path: ReadonlyArray<string>) => boolean
-): ReadonlyArray<Problem> => {
-  const pairs = [
-    ["retry.baseDelay", "retry.maxDelay"],
-    ["timeout", "deadline"],
-    ["fallback.fallbackTimeout", "deadline"],
-    ["circuitBreaker.recoveryTimeout", "circuitBreaker.maxRecoveryTimeout"],
-    ["circuitBreaker.slowCallDuration", "timeout"],
-    ["hedge.delay", "timeout"],
-    ["cache.fresh", "cache.cacheRetention"]
-  ] as const
-  return pairs.flatMap(([less, more]) => {
-    const [low, high] = [less.split("."), more.split(".")]
-    const [a, b] = [at(settings, low), at(settings, high)]
-    if (typeof a !== "number" || typeof b !== "number" || a <= b || !(judged(low) || judged(high))) return []
-    return judged(high)
-      ? [{ field: `${prefix}${more}`, message: `must not be below ${less}: ${b} ms is less than ${a} ms` }]
-      : [{ field: `${prefix}${less}`, message: `must not be above ${more}: ${a} ms is more than ${b} ms` }]
-  })
-}
-
-const rulesOf = (service: string, { from, settings }: typeof EffectiveService.Type): ReadonlyArray<Problem> => {
-  const outside = (path: ReadonlyArray<string>): boolean =>
-    !["default", "preset", undefined].includes(from[path.join(".")])
-  const prefix = `services.${service}.`
-  const common = rules(settings, prefix, outside)
-  const providers = isObject(settings["providers"]) ? settings["providers"] : {}
-  return [
-    ...common,
-    ...Object.entries(providers).flatMap(([name, own]) =>
-      // With the service's deadline, which providers have none of. What is wrong in common is said once.
-      rules(
-        merge(own, { deadline: settings["deadline"] }),
-        `${prefix}providers.${name}.`,
-        (path) => outside(path[0] === "deadline" ? path : ["providers", name, ...path])
-      ).filter(({ message }) => !common.some((problem) => problem.message === message))
-    )
-  ]
-}
-
-// -- applying --------------------------------------------------------------------------------------------------------
-
-const pipelineChanges = (
-  { bulkhead, circuitBreaker: breaker, hedge, rateLimit, retry, timeout }: ProviderForm
-): FaultTolerance.PipelineChanges => present({ timeout, retry, breaker, hedge, rateLimit, bulkhead })
-
-/** Settings as a service takes them. */
-const changesOf = (overlay: ServiceForm): FaultTolerance.Changes => {
-  const { cache, deadline, enableCircuitBreaker, enableFallback, enableGracefulDegradation, enableRetry } = overlay
-  const { enableCaching, ...held } = cache ?? {}
-  const pipeline = pipelineChanges(overlay)
-  return present({
-    deadline,
-    ...overlay.fallback,
-    enableRetry,
-    enableCircuitBreaker,
-    enableFallback,
-    enableGracefulDegradation,
-    cache: cache === undefined ? undefined : { ...held, ...(enableCaching === false ? { capacity: 0 } : {}) },
-    level: overlay.level,
-    pipeline: Object.keys(pipeline).length === 0 ? undefined : pipeline,
-    providers: overlay.providers === undefined
-      ? undefined
-      : Object.fromEntries(Object.entries(overlay.providers).map(([name, own]) => [name, pipelineChanges(own)]))
-  })
-}
 
 /** Options that a stage refuses, as a problem of a service's settings. */
 const problemOf = (service: string, { field, message }: InvalidOptions): Problem => ({
@@ -537,18 +244,3 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   if (options.environment !== undefined) yield* replace("environment", options.environment, merge)
   return self
 })
-
-/** The fields that differ. */
-const differences = (before: Effective, next: Effective): Change["fields"] => {
-  const flat = ({ services }: Effective) =>
-    new Map(
-      Object.entries(services).flatMap(([name, { settings }]) =>
-        leaves(settings, ["services", name]).map(([path, value]) => [path.join("."), value] as const)
-      )
-    )
-  const [old, now] = [flat(before), flat(next)]
-  return Array.from(new Set([...old.keys(), ...now.keys()])).filter((field) => old.get(field) !== now.get(field)).map(
-    (field) =>
-      Object.assign({ field }, old.has(field) && { from: old.get(field) }, now.has(field) && { to: now.get(field) })
-  )
-}

@@ -9,7 +9,7 @@ const root = join(import.meta.dirname, "..", "src")
 const floors: ReadonlyArray<readonly [RegExp, number]> = [
   [/^internal\/(options|stackless|retryAfter|resetHeader|scrub|failureEvidence|classification\w*)\.ts$/, 1],
   [/^(ProviderError|Classifier|Served|Event|InvalidOptions)\.ts$/, 1],
-  [/^internal\/pipeline\w*\.ts$/, 3],
+  [/^internal\/(pipeline|settings)\w*\.ts$/, 3],
   [/^internal\/\w+\.ts$/, 2],
   [/^(Backoff|Retry|RetryBudget|Deadline|Correlation|Timeout|CircuitBreaker|FailurePredictor)\.ts$/, 2],
   [/^(Bulkhead|AdaptiveLimit|RateLimit|Hedge|LoadBalancer|ResponseCache|Fallback|ServiceLevel|Chaos)\.ts$/, 2],
