@@ -1,12 +1,13 @@
 /**
  * What every response has, whoever made it: a request id, `no-store`, and a problem body where it would have none. Also
- * the answers that the router lacks: 405, and 403 for a page of another origin that writes.
+ * the answers that the router lacks: 405, 403 for a page of another origin that writes, and the bound of bodies.
  */
-import { Cause, Clock, Effect } from "effect"
+import { ByteSize, Cause, Clock, Effect } from "effect"
 import {
   FindMyWay,
   HttpBody,
   HttpEffect,
+  HttpIncomingMessage,
   type HttpMethod,
   HttpRouter,
   HttpServerError,
@@ -22,6 +23,8 @@ import { scrub } from "../internal/scrub.ts"
 const methods = ["GET", "POST", "PUT", "PATCH", "DELETE"] as const
 
 export interface Options {
+  /** The largest body taken, in bytes. Defaults to 1 MiB. */
+  readonly maxBody?: number | undefined
   /** Paths that are served beside the API. */
   readonly routes?: ReadonlyArray<readonly [method: (typeof methods)[number], path: `/${string}`]> | undefined
 }
@@ -32,7 +35,6 @@ const details: { readonly [status: number]: string } = {
   403: "A page of another origin may not write here.",
   404: "There is nothing at this path. The paths are listed at /docs.",
   405: "This path does not take that method; see the Allow header.",
-  413: "The body is larger than this server takes.",
   415: "Send the body as application/json.",
   500: "Something went wrong here. The request id finds it in the log.",
   503: "The server is shutting down.",
@@ -45,12 +47,13 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
   options?: Options
 ) => {
   const allowed = allowTable(api, options?.routes ?? [])
+  const maxBody = options?.maxBody ?? 1_048_576
   return HttpRouter.middleware((httpEffect) =>
     Effect.gen(function*() {
       const request = yield* HttpServerRequest.HttpServerRequest
       const started = yield* Clock.currentTimeMillis
       const id = yield* requestId(request.headers["x-request-id"])
-      yield* HttpEffect.appendPreResponseHandler((_, response) => Effect.succeed(dress(response, id)))
+      yield* HttpEffect.appendPreResponseHandler((_, response) => Effect.succeed(dress(response, id, maxBody)))
       yield* Effect.annotateCurrentSpan("request.id", id)
       const handled = crossOrigin(request)
         ? Effect.succeed(HttpServerResponse.empty({ status: 403 }))
@@ -83,7 +86,8 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
             ? Effect.logError(scrub(Cause.pretty(cause)))
             : Effect.void
         ),
-        Correlation.within(id)
+        Correlation.within(id),
+        Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(maxBody))
       )
     }), { global: true })
 }
@@ -98,7 +102,11 @@ const path = (url: string): string => url.split("?", 1)[0]!
 const crossOrigin = (request: HttpServerRequest.HttpServerRequest): boolean =>
   !["GET", "HEAD", "OPTIONS"].includes(request.method) && request.headers["sec-fetch-site"] === "cross-site"
 
-const dress = (response: HttpServerResponse.HttpServerResponse, id: string): HttpServerResponse.HttpServerResponse => {
+const dress = (
+  response: HttpServerResponse.HttpServerResponse,
+  id: string,
+  maxBody: number
+): HttpServerResponse.HttpServerResponse => {
   const { "content-type": type, "content-length": _length, ...kept } = response.headers
   const bare = response.status >= 400 && type !== ProblemDetails.contentType && type !== "application/health+json" &&
     !(type?.startsWith("application/json") ?? false)
@@ -108,6 +116,9 @@ const dress = (response: HttpServerResponse.HttpServerResponse, id: string): Htt
       status: response.status,
       title: titles[response.status] ?? "Error",
       ...(details[response.status] === undefined ? {} : { detail: details[response.status] }),
+      ...(response.status === 413
+        ? { detail: `The body may have ${maxBody.toLocaleString("en")} bytes at most.`, maxBytes: maxBody }
+        : {}),
       requestId: id
     })
     : type === ProblemDetails.contentType

@@ -13,7 +13,7 @@ const folder = fileURLToPath(new URL("../../src/http/dashboard/", import.meta.ur
 const uplot = dirname(fileURLToPath(import.meta.resolve("uplot/dist/uPlot.esm.js")))
 
 /** The paths it serves, for the table of what is allowed. */
-export const routes = [["GET", "/"], ["GET", "/assets/*"]] as const
+export const routes = [["GET", "/"], ["GET", "/assets/*"], ["GET", "/favicon.ico"]] as const
 
 const page = HttpRouter.add(
   "GET",
@@ -29,8 +29,15 @@ const page = HttpRouter.add(
   )
 )
 
+/** Pages that are not ours, such as the API reference, leave the browser to ask for it here. */
+const icon = HttpRouter.add(
+  "GET",
+  "/favicon.ico",
+  HttpServerResponse.file(`${folder}icon.svg`, { contentType: "image/svg+xml" })
+)
+
 const files = (root: string, prefix: "/assets/dashboard" | "/assets/uplot") =>
   HttpStaticServer.layer({ root, prefix, index: undefined, cacheControl: "no-cache" })
 
 /** `GET /` and what it needs. */
-export const layer = Layer.mergeAll(page, files(folder, "/assets/dashboard"), files(uplot, "/assets/uplot"))
+export const layer = Layer.mergeAll(page, icon, files(folder, "/assets/dashboard"), files(uplot, "/assets/uplot"))

@@ -15,7 +15,7 @@ import {
 import { State } from "../Health.ts"
 import { Level } from "../ServiceLevel.ts"
 import { CommaList, TimeRange } from "./Codec.ts"
-import { Unauthorized, UnknownService } from "./Problems.ts"
+import { TooManyRequests, Unauthorized, UnknownService } from "./Problems.ts"
 import { CircuitView } from "./Snapshot.ts"
 
 /** Lets those pass who know the operator's token. */
@@ -209,7 +209,7 @@ export class FaultToleranceApi extends HttpApiGroup.make("faultTolerance")
     HttpApiEndpoint.post("probe", "/health", {
       payload: [Schema.Null, Schema.Struct({ services: names, detailed: Schema.optionalKey(Schema.Boolean) })],
       success: healthSuccess,
-      error: UnknownService
+      error: [UnknownService, TooManyRequests]
     }),
     HttpApiEndpoint.get("metrics", "/metrics", {
       query: {
@@ -229,7 +229,7 @@ export class FaultToleranceApi extends HttpApiGroup.make("faultTolerance")
           timestamp: Schema.Finite
         })
       }),
-      error: UnknownService
+      error: [UnknownService, TooManyRequests]
     }).middleware(Operator)
   )
   .prefix("/api/fault-tolerance")

@@ -7,6 +7,7 @@ import { table } from "../ProviderError.ts"
 import { type Latency, Measurements, type ServiceReading, type Totals } from "../Telemetry.ts"
 import { HealthEnvelope, HealthJson, type MetricsEnvelope } from "./FaultToleranceApi.ts"
 import { UnknownService } from "./Problems.ts"
+import * as Throttle from "./Throttle.ts"
 
 const encodeEnvelope = Schema.encodeSync(HealthEnvelope)
 const encodeHealthJson = Schema.encodeSync(HealthJson)
@@ -15,6 +16,9 @@ export const handlers = Effect.gen(function*() {
   const health = yield* Health
   const measurements = yield* Measurements
   const sink = Context.get(yield* Effect.context(), Event.Sink)
+  // Providers are asked every ten seconds at most; this bounds the rest.
+  const limitedProbes = yield* Throttle.make("Probes", 60)
+  const limitedResets = yield* Throttle.make("Resets", 30)
 
   /** Those asked for, or all; `all` is all. */
   const known = (
@@ -83,7 +87,8 @@ export const handlers = Effect.gen(function*() {
         Effect.flatMap((verdicts) => answer(verdicts, query.detailed ?? false))
       ),
     probe: ({ payload }: { readonly payload: Asked | null }) =>
-      known(payload?.services, health.names).pipe(
+      limitedProbes.pipe(
+        Effect.andThen(known(payload?.services, health.names)),
         Effect.flatMap((names) => health.probe(names)),
         Effect.flatMap((verdicts) => answer(verdicts, payload?.detailed ?? false))
       ),
@@ -112,6 +117,7 @@ export const handlers = Effect.gen(function*() {
       } satisfies MetricsEnvelope
     }),
     resetMetrics: Effect.fnUntraced(function*({ payload }: { readonly payload: Pick<Asked, "services"> | null }) {
+      yield* limitedResets
       const services = yield* known(payload?.services, yield* measured)
       yield* measurements.reset(services)
       const timestamp = yield* Clock.currentTimeMillis

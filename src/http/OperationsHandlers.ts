@@ -1,30 +1,19 @@
 /** What the endpoints of `OperationsApi` do, as a record: give it to `handleAll` of the group in any API. */
-import { Clock, Duration, Effect } from "effect"
+import { Clock, Effect } from "effect"
 import { EventLog } from "../Event.ts"
-import * as RateLimit from "../RateLimit.ts"
 import { Measurements } from "../Telemetry.ts"
 import { entryId, parseEntryId } from "./EventStream.ts"
 import { circuitView, Operations } from "./Operations.ts"
 import type { BreakerAction, ChaosAction, LevelAction } from "./OperationsApi.ts"
-import { BadRequest, NotFound, TooManyRequests } from "./Problems.ts"
+import { BadRequest, NotFound } from "./Problems.ts"
+import * as Throttle from "./Throttle.ts"
 
 export const handlers = Effect.gen(function*() {
   const operations = yield* Operations
   const log = yield* EventLog
   const measurements = yield* Measurements
   // Nobody moves things by hand faster; a script that guesses or floods does.
-  const limit = yield* Effect.orDie(
-    RateLimit.make({ name: "operator", limit: 30, window: "1 minute", burst: 10, onLimit: "refuse" })
-  )
-
-  const limited = limit.take().pipe(
-    Effect.mapError(({ retryAfter }) =>
-      new TooManyRequests({
-        detail: "Operator actions are limited to 30 a minute.",
-        retryAfter: Math.ceil(Duration.toSeconds(retryAfter))
-      })
-    )
-  )
+  const limited = yield* Throttle.make("Operator actions", 30)
 
   const circuits = Effect.map(operations.standing, ({ circuits }) => circuits)
 

@@ -1,7 +1,7 @@
 /** The server of `holdfast serve`: the API, probes, Prometheus, the API reference, on Node. */
 import { NodeHttpServer } from "@effect/platform-node"
-import { ByteSize, Data, Deferred, Effect, Layer, type Redacted } from "effect"
-import { HttpIncomingMessage, HttpRouter, type HttpServerError, HttpServerResponse } from "effect/http"
+import { Data, Deferred, Effect, Layer, type Redacted } from "effect"
+import { HttpRouter, type HttpServerError, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiMiddleware, HttpApiScalar } from "effect/http-api"
 import { PrometheusMetrics } from "effect/observability"
 import { createServer } from "node:http"
@@ -62,10 +62,7 @@ export const routes = (options: Pick<Options, "token" | "maxBody">) =>
     PrometheusMetrics.layerHttp(),
     docs
   ).pipe(
-    Layer.provide(Boundary.layer(Api, { routes: plainRoutes })),
-    Layer.provide(
-      Layer.succeed(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(options.maxBody ?? 1_048_576))
-    )
+    Layer.provide(Boundary.layer(Api, { routes: plainRoutes, maxBody: options.maxBody }))
   )
 
 /** Scalar is one page with its script inside; it may ask nobody but this server. */

@@ -1,16 +1,14 @@
 /** What the endpoints of `SettingsApi` do, as a record: give it to `handleAll` of the group in any API. */
-import { Clock, Duration, Effect } from "effect"
+import { Clock, Effect } from "effect"
 import * as Event from "../Event.ts"
-import * as RateLimit from "../RateLimit.ts"
 import { Settings } from "../Settings.ts"
-import { InvalidConfiguration, TooManyRequests } from "./Problems.ts"
+import { InvalidConfiguration } from "./Problems.ts"
+import * as Throttle from "./Throttle.ts"
 
 export const handlers = Effect.gen(function*() {
   const settings = yield* Settings
   const sink = yield* Event.Sink
-  const limit = yield* Effect.orDie(
-    RateLimit.make({ name: "settings", limit: 30, window: "1 minute", burst: 10, onLimit: "refuse" })
-  )
+  const limited = yield* Throttle.make("Patches", 30)
 
   return {
     effective: Effect.fnUntraced(function*() {
@@ -18,14 +16,7 @@ export const handlers = Effect.gen(function*() {
     }),
 
     patch: Effect.fnUntraced(function*({ payload }: { readonly payload: { readonly [key: string]: unknown } }) {
-      yield* limit.take().pipe(
-        Effect.mapError(({ retryAfter }) =>
-          new TooManyRequests({
-            detail: "Patches are limited to 30 a minute.",
-            retryAfter: Math.ceil(Duration.toSeconds(retryAfter))
-          })
-        )
-      )
+      yield* limited
       const exit = yield* Effect.result(settings.patch(payload))
       const at = yield* Clock.currentTimeMillis
       const refused = exit._tag === "Failure"

@@ -1,6 +1,5 @@
 /** What the endpoints of `VectorStoreApi` do, as a record: give it to `handleAll` of the group in any API. */
 import { Duration, Effect, Option } from "effect"
-import { HttpEffect, HttpServerResponse } from "effect/http"
 import { Health } from "../Health.ts"
 import { ProviderError, type ReasonTag } from "../ProviderError.ts"
 import * as Served from "../Served.ts"
@@ -24,6 +23,7 @@ import {
   TooManyRequests,
   Unprocessable
 } from "./Problems.ts"
+import { retryIn } from "./Throttle.ts"
 import type { SearchResponse } from "./VectorStoreApi.ts"
 
 export const handlers = Effect.gen(function*() {
@@ -123,14 +123,7 @@ const told = <A, R>(self: Effect.Effect<A, Failure, R>) =>
   Effect.catch(self, (failure) => {
     const problem = problemOf(failure)
     const wait = "retryAfter" in problem ? problem.retryAfter : undefined
-    return Effect.andThen(
-      wait === undefined
-        ? Effect.void
-        : HttpEffect.appendPreResponseHandler((_, response) =>
-          Effect.succeed(HttpServerResponse.setHeader(response, "retry-after", String(wait)))
-        ),
-      Effect.fail(problem)
-    )
+    return Effect.andThen(wait === undefined ? Effect.void : retryIn(wait), Effect.fail(problem))
   })
 
 type Problem = BadRequest | Broken | NobodyAnswered | TimeIsUp | TooManyRequests | Unprocessable

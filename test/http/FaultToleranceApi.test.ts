@@ -1,15 +1,18 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, it } from "@effect/vitest"
-import { ByteSize, Duration, Effect, Layer, Metric, Redacted, Schema } from "effect"
-import { FetchHttpClient, HttpIncomingMessage, HttpRouter, HttpServer } from "effect/http"
+import { Duration, Effect, Layer, Metric, Redacted, Schema } from "effect"
+import { FetchHttpClient, HttpRouter, HttpServer } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiClient, HttpApiMiddleware } from "effect/http-api"
 import { createServer } from "node:http"
+import * as CircuitBreaker from "../../src/CircuitBreaker.ts"
 import * as Event from "../../src/Event.ts"
 import * as Health from "../../src/Health.ts"
 import * as Boundary from "../../src/http/Boundary.ts"
 import { FaultToleranceApi, HealthEnvelope, MetricsEnvelope, Operator } from "../../src/http/FaultToleranceApi.ts"
 import { handlers } from "../../src/http/FaultToleranceHandlers.ts"
 import * as OperatorToken from "../../src/http/OperatorToken.ts"
+import * as RetryBudget from "../../src/RetryBudget.ts"
+import * as ServiceLevel from "../../src/ServiceLevel.ts"
 import * as Telemetry from "../../src/Telemetry.ts"
 
 const Api = HttpApi.make("theirs").add(FaultToleranceApi)
@@ -34,8 +37,7 @@ const served = HttpRouter.serve(
     ),
     Layer.provide(OperatorToken.layer(Redacted.make(token))),
     Layer.provide(HttpApiMiddleware.layerProblemDetails({ includeDetails: true })),
-    Layer.provide(Boundary.layer(Api)),
-    Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, ByteSize.kibibytes(64)))
+    Layer.provide(Boundary.layer(Api, { maxBody: 65_536 }))
   ),
   { disableLogger: true, disableListenLog: true }
 ).pipe(
@@ -219,6 +221,52 @@ it.live("scenario 65: measures every service, with rates within 0 and 1", () =>
     assert.match(csv.text, /^name,totalRequests,.*\r\n"unified",4,2,1,1,/)
   }).pipe(Effect.provide(served)))
 
+it.live("tells what stands beside the counters, over the range that is asked for", () =>
+  Effect.gen(function*() {
+    const measurements = yield* Telemetry.Measurements
+    const breaker = yield* CircuitBreaker.make({ name: "openai", failureThreshold: 1, recoveryTimeout: "1 hour" })
+    const level = yield* ServiceLevel.make({ service: "unified" })
+    const budget = yield* RetryBudget.make({ bucket: 4, ratio: 0, floorPerSecond: 0, timeoutCost: 1 })
+    yield* measurements.watch("openai", { breaker, budget })
+    yield* measurements.watch("unified", { level })
+    yield* Effect.exit(Effect.fail("down").pipe(breaker.execute({ key: "openai/search" })))
+    yield* level.degrade("openai is down")
+    yield* Effect.all(Array.from({ length: 6 }, () => budget.withdraw()))
+    const recorder = (yield* Telemetry.Telemetry)!.recorder("openai", "search", { kind: "provider" })
+    for (let i = 0; i < 3; i++) recorder.retry(Date.now())
+    recorder.hedge(Date.now())
+    const { body } = yield* request("/api/fault-tolerance/metrics?services=openai,unified&timeRange=1h")
+    const { data } = Schema.decodeUnknownSync(MetricsEnvelope, { onExcessProperty: "error" })(body)
+    const [openai, unified] = data.services
+    assert.deepStrictEqual(openai?.retryBudget, { left: 0, size: 4, spent: 4, exhausted: 2 })
+    assert.strictEqual(openai?.hedgedRequests, 1)
+    const [circuit] = openai?.circuits ?? []
+    assert.deepInclude(circuit, { key: "openai/search", state: "Open", openings: 1 })
+    assert.strictEqual(circuit?.timeInState.HalfOpen, 0)
+    assert.isUndefined(openai?.serviceLevel)
+    assert.strictEqual(unified?.serviceLevel?.level, "Reduced")
+    assert.isUndefined(unified?.retryBudget)
+    const csv = yield* request("/api/fault-tolerance/metrics?format=csv&services=openai")
+    assert.match(csv.text, /,retryBudgetLeft,retryBudgetExhausted\r\n"openai",.*,0,2\r\n$/)
+  }).pipe(Effect.scoped, Effect.provide(served)))
+
+it.live("probes and resets are asked for at a bounded rate, and who is refused is told when to come again", () =>
+  Effect.gen(function*() {
+    for (
+      const [path, init] of [
+        ["/api/fault-tolerance/health", json({})],
+        ["/api/fault-tolerance/metrics/reset", json({}, operator)]
+      ] as const
+    ) {
+      const answers = yield* Effect.all(Array.from({ length: 12 }, () => request(path, init)))
+      const refused = answers.filter(({ status }) => status === 429)
+      assert.isAtLeast(refused.length, 1, path)
+      assert.isAtLeast(answers.filter(({ status }) => status === 200).length, 10, path)
+      problem(refused[0]!, 429)
+      assert.strictEqual(refused[0]?.headers.get("retry-after"), String(refused[0]?.body.retryAfter))
+    }
+  }).pipe(Effect.provide(served)))
+
 it.live("scenario 66: resets the named service alone, and all without a body; for the operator", () =>
   Effect.gen(function*() {
     yield* count("neon", ["success"])
@@ -255,7 +303,10 @@ it.live("answers what the router does not with a problem that says what to do", 
       }),
       415
     )
-    problem(yield* request("/api/fault-tolerance/health", json({ services: ["x".repeat(70_000)] })), 413)
+    const large = yield* request("/api/fault-tolerance/health", json({ services: ["x".repeat(70_000)] }))
+    problem(large, 413)
+    assert.strictEqual(large.body.detail, "The body may have 65,536 bytes at most.")
+    assert.strictEqual(large.body.maxBytes, 65_536)
     const foreign = { ...json({}), headers: { "content-type": "application/json", "sec-fetch-site": "cross-site" } }
     const address = HttpServer.formatAddress((yield* HttpServer.HttpServer).address)
     assert.strictEqual(

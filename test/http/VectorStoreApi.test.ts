@@ -1,7 +1,7 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, it } from "@effect/vitest"
-import { ByteSize, Duration, Effect, Layer, Metric } from "effect"
-import { HttpIncomingMessage, HttpRouter, HttpServer } from "effect/http"
+import { Duration, Effect, Layer, Metric } from "effect"
+import { HttpRouter, HttpServer } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiMiddleware } from "effect/http-api"
 import { createServer } from "node:http"
 import * as Health from "../../src/Health.ts"
@@ -27,8 +27,7 @@ const served = (store: Layer.Layer<Library>) =>
         HttpApiBuilder.group(Api, "vectorStore", (group) => Effect.map(handlers, (all) => group.handleAll(all)))
       ),
       Layer.provide(HttpApiMiddleware.layerProblemDetails({ includeDetails: true })),
-      Layer.provide(Boundary.layer(Api)),
-      Layer.provide(Layer.succeed(HttpIncomingMessage.MaxBodySize, ByteSize.kibibytes(64)))
+      Layer.provide(Boundary.layer(Api, { maxBody: 65_536 }))
     ),
     { disableLogger: true, disableListenLog: true }
   ).pipe(
