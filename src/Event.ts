@@ -110,9 +110,15 @@ export interface Entry {
 }
 
 export interface Options {
-  /** How many events the history keeps. Defaults to 1,000. */
+  /**
+   * How many events the history keeps of those that single calls cause, such as retries and fallbacks, and as many of all
+   * others: an outage's thousands of fallbacks do not push out the transition that began it. Defaults to 1,000.
+   */
   readonly capacity?: number | undefined
 }
+
+/** What single calls cause. */
+const perCall: ReadonlySet<Event["_tag"]> = new Set(["Retrying", "Hedged", "FellBack", "ChaosInjected"])
 
 /** A bounded history of events and a live stream of them. */
 export class EventLog extends Context.Service<EventLog, {
@@ -134,18 +140,23 @@ export class EventLog extends Context.Service<EventLog, {
 const make = Effect.fnUntraced(function*(options?: Options) {
   const capacity = options?.capacity ?? 1_000
   const epoch = yield* Clock.currentTimeMillis
-  const entries: Array<Entry> = []
+  const ofCalls: Array<Entry> = []
+  const others: Array<Entry> = []
   let seq = 0
   const pubsub = yield* Effect.acquireRelease(PubSub.sliding<Entry>(256), PubSub.shutdown)
 
   const sink = (event: Event): void => {
     const entry: Entry = { seq: ++seq, event }
+    const entries = perCall.has(event._tag) ? ofCalls : others
     entries.push(entry)
     // A quarter more, then cut: amortised constant, where a shift per event would move the whole array.
     if (entries.length >= capacity * 1.25) entries.splice(0, entries.length - capacity)
     PubSub.publishUnsafe(pubsub, entry)
   }
-  const kept = (after: number): ReadonlyArray<Entry> => entries.slice(-capacity).filter((entry) => entry.seq > after)
+  const kept = (after: number): ReadonlyArray<Entry> =>
+    [ofCalls, others]
+      .flatMap((entries) => entries.slice(-capacity).filter((entry) => entry.seq > after))
+      .sort((a, b) => a.seq - b.seq)
 
   const log = EventLog.of({
     epoch,
