@@ -79,7 +79,11 @@ export const canAnswer = (verdicts: ReadonlyArray<Verdict>): boolean =>
 interface Probe {
   readonly at: number
   readonly failure: string | undefined
+  /** How many of its calls had succeeded by then. */
+  readonly succeeded: number
 }
+
+const refusals: ReadonlySet<string> = new Set(["CircuitOpen", "BulkheadFull", "RateLimited", "LevelTooLow"])
 
 type Finding = Pick<Verdict, "state" | "reasons">
 
@@ -109,11 +113,15 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     return worst([
       circuit === undefined ? healthy : byCircuit(circuit),
       byOutcomes(reading.services[0], degradedAt, probe !== undefined && probe.failure === undefined),
-      probe?.failure === undefined || now - probe.at > recentMillis
+      probe?.failure === undefined || now - probe.at > recentMillis || (yield* succeeded(provider)) > probe.succeeded
         ? healthy
         : { state: "Failed", reasons: [`did not answer when asked: ${probe.failure}`] }
     ])
   })
+
+  /** Its calls that succeeded since the start: one more than when it was probed, and it has answered since. */
+  const succeeded = ({ name }: Provider): Effect.Effect<number> =>
+    Effect.map(measurements.lifetime, (all) => all.find(({ service }) => service === name)?.successful ?? 0)
 
   const judgeService = Effect.fnUntraced(function*(service: Service, now: number) {
     const level = service.level === undefined ? undefined : yield* service.level
@@ -180,7 +188,9 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       Effect.timeout(options.probeTimeout ?? "5 seconds"),
       Effect.match({ onSuccess: () => undefined, onFailure: kindOf })
     )
-    probes.set(provider.name, { at: yield* Clock.currentTimeMillis, failure })
+    // Where our own policies refused, nobody was asked; they have their say beside this.
+    if (failure !== undefined && refusals.has(failure)) return
+    probes.set(provider.name, { at: yield* Clock.currentTimeMillis, failure, succeeded: yield* succeeded(provider) })
   })
 
   /** One at a time: who waits finds the answer of the one before. */

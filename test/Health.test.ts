@@ -206,6 +206,36 @@ it.effect("scenario 50: finds out without traffic that a provider is back", () =
     )
   }))
 
+it.effect("a probe that our own circuit refuses says nothing of the provider", () =>
+  Effect.gen(function*() {
+    let state: Health.Circuit = { state: "Open", retryAfter: Duration.seconds(5) }
+    const probe = Effect.fail({ _tag: "CircuitOpen" } as const)
+    yield* run(
+      { providers: [{ name: "openai", probe, circuit: Effect.sync(() => state) }] },
+      Effect.gen(function*() {
+        const health = yield* Health.Health
+        const [refused] = yield* health.probe()
+        assert.deepInclude(refused, { state: "Failed", reasons: ["its circuit is open for another 5 s"] })
+        state = { state: "Closed", retryAfter: Duration.zero }
+        assert.deepStrictEqual(states(yield* health.check()), ["Healthy"])
+      })
+    )
+  }))
+
+it.effect("a call that succeeds after a probe failed shows that the provider is back", () =>
+  run(
+    { providers: [{ name: "openai", probe: Effect.fail(down) }] },
+    Effect.gen(function*() {
+      const health = yield* Health.Health
+      yield* record("openai", { ok: 3 })
+      assert.deepStrictEqual(states(yield* health.probe()), ["Failed"])
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(states(yield* health.check()), ["Failed"])
+      yield* record("openai", { ok: 1 })
+      assert.deepStrictEqual(states(yield* health.check()), ["Healthy"])
+    })
+  ))
+
 it.effect("leaves out names that nobody has", () =>
   run(
     { providers: [{ name: "neon" }] },

@@ -7,6 +7,7 @@ import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware } from "effec
 import { Alert } from "../Alerts.ts"
 import { FaultPlan } from "../Chaos.ts"
 import { Event } from "../Event.ts"
+import { CommaList } from "./Codec.ts"
 import { Operator } from "./FaultToleranceApi.ts"
 import { BadRequest, NotFound, TooManyRequests } from "./Problems.ts"
 import { CircuitView, LevelView, MinuteView, Snapshot } from "./Snapshot.ts"
@@ -53,8 +54,8 @@ export class OperationsApi extends HttpApiGroup.make("operations")
     }),
     HttpApiEndpoint.get("events", "/events", {
       query: {
-        /** The tag of the events wanted, such as `BreakerChanged`. */
-        type: Schema.optionalKey(Schema.NonEmptyString),
+        /** The tags of the events wanted, such as `BreakerChanged,LevelChanged`. */
+        type: Schema.optionalKey(CommaList),
         /** Only those after this id. */
         since: Schema.optionalKey(Schema.NonEmptyString),
         limit: Schema.optionalKey(Positive.check(Schema.isLessThanOrEqualTo(1_000)))

@@ -26,7 +26,7 @@ export const handlers = Effect.gen(function*() {
 
     events: Effect.fnUntraced(
       function*({ query }: {
-        readonly query: { readonly type?: string; readonly since?: string; readonly limit?: number }
+        readonly query: { readonly type?: ReadonlyArray<string>; readonly since?: string; readonly limit?: number }
       }) {
         const since = query.since === undefined ? undefined : parseEntryId(query.since)
         if (query.since !== undefined && since === undefined) {
@@ -34,9 +34,7 @@ export const handlers = Effect.gen(function*() {
         }
         // An id of another process says nothing of ours: everything kept is newer.
         const after = since?.epoch === log.epoch ? since.seq : 0
-        const entries = (yield* log.history(after)).filter(({ event }) =>
-          query.type === undefined || event._tag === query.type
-        )
+        const entries = (yield* log.history(after)).filter(({ event }) => query.type?.includes(event._tag) ?? true)
         return {
           events: entries.slice(-(query.limit ?? 200)).map(({ event, seq }) => ({ id: entryId(log.epoch, seq), event }))
         }

@@ -3,22 +3,25 @@ import { assert, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Metric, Redacted, Scope } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiMiddleware } from "effect/http-api"
-import { mkdirSync, readFileSync } from "node:fs"
+import { mkdirSync, readdirSync, readFileSync } from "node:fs"
 import { createServer } from "node:http"
 import { createRequire } from "node:module"
 import { join } from "node:path"
 import type { Page } from "playwright-core"
 import * as Alerts from "../../src/Alerts.ts"
+import * as Chaos from "../../src/Chaos.ts"
 import * as CircuitBreaker from "../../src/CircuitBreaker.ts"
 import * as Event from "../../src/Event.ts"
 import * as Health from "../../src/Health.ts"
 import * as Boundary from "../../src/http/Boundary.ts"
 import * as Dashboard from "../../src/http/Dashboard.ts"
 import * as EventStream from "../../src/http/EventStream.ts"
-import { Operations } from "../../src/http/Operations.ts"
+import { levelOf, Operations } from "../../src/http/Operations.ts"
 import { OperationsApi } from "../../src/http/OperationsApi.ts"
 import { handlers } from "../../src/http/OperationsHandlers.ts"
 import * as OperatorToken from "../../src/http/OperatorToken.ts"
+import * as Pipeline from "../../src/Pipeline.ts"
+import * as ServiceLevel from "../../src/ServiceLevel.ts"
 import * as Telemetry from "../../src/Telemetry.ts"
 import { absent, browser, executablePath } from "../browser.ts"
 
@@ -28,26 +31,36 @@ const artefacts = join(import.meta.dirname, "..", "artifacts")
 
 class Breaker extends Context.Service<Breaker, CircuitBreaker.Service>()("holdfast/test/Breaker") {}
 
-const services = Layer.unwrap(Effect.map(Breaker, (breaker) =>
-  Operations.layer({
-    guards: [{ provider: "openai", breaker }],
-    levels: [{
-      service: "unified",
-      status: Effect.succeed({ rank: 1, name: "Reduced", since: 0, reasons: ["openai is down"] }),
-      hold: () => Effect.void,
-      release: Effect.void
-    }]
-  }))).pipe(
-    Layer.provideMerge(
-      Layer.mergeAll(
-        Health.Health.layer({ providers: [{ name: "openai" }, { name: "neon" }] }),
-        Alerts.Alerts.layer({ rules: Alerts.defaultRules("unified") })
-      )
-    ),
-    Layer.provideMerge(Layer.effect(Breaker, CircuitBreaker.make({ name: "openai.search", failureThreshold: 3 }))),
-    Layer.provideMerge(Layer.mergeAll(Telemetry.layer(), Event.EventLog.layer())),
-    Layer.provideMerge(Layer.sync(Metric.MetricRegistry, () => new Map()))
-  )
+const services = Layer.unwrap(Effect.gen(function*() {
+  const breaker = yield* Breaker
+  const level = yield* ServiceLevel.make({ service: "unified" })
+  yield* level.degrade("openai is down")
+  const { budget, bulkhead, rateLimit } = yield* Pipeline.make({
+    provider: "openai",
+    retry: true,
+    bulkhead: { limit: 8 },
+    rateLimit: { limit: 5 }
+  })
+  return Operations.layer({
+    pipelines: [{ provider: "openai", breaker, budget, bulkhead, rateLimit }],
+    levels: [levelOf(level)],
+    outboxes: [{ lag: Effect.succeed([{ mirror: "neon", pending: 3, oldestMillis: 42_000, refused: 0 }]) }]
+  })
+})).pipe(
+  Layer.provideMerge(
+    Layer.mergeAll(
+      Health.Health.layer({ providers: [{ name: "openai" }, { name: "neon" }] }),
+      Alerts.Alerts.layer({ rules: Alerts.defaultRules("unified") })
+    )
+  ),
+  Layer.provideMerge(Layer.effect(Breaker, CircuitBreaker.make({ name: "openai.search", failureThreshold: 3 }))),
+  Layer.provideMerge(Layer.mergeAll(
+    Telemetry.layer(),
+    Event.EventLog.layer(),
+    Chaos.layer({ seed: 1, rules: [] }, { enabled: true })
+  )),
+  Layer.provideMerge(Layer.sync(Metric.MetricRegistry, () => new Map()))
+)
 
 const served = (port: number) =>
   HttpRouter.serve(
@@ -78,8 +91,9 @@ const start = Effect.fnUntraced(function*(port: number) {
     url: HttpServer.formatAddress(address),
     port: "port" in address ? address.port : 0,
     breaker: Context.get(context, Breaker),
-    count: (outcome: Telemetry.CallOutcome, times: number) => {
-      const recorder = Context.get(context, Telemetry.Telemetry)!.recorder("unified", "search")
+    log: Context.get(context, Event.EventLog),
+    count: (outcome: Telemetry.CallOutcome, times: number, service = "unified") => {
+      const recorder = Context.get(context, Telemetry.Telemetry)!.recorder(service, "search")
       for (let i = 0; i < times; i++) {
         recorder.begin(Date.now())
         recorder.end(outcome, 20 + i, Date.now())
@@ -132,7 +146,7 @@ it.live("shows an outage as it happens, and lets an operator act with the token"
     const { errors, page } = yield* open(server.url)
     const fail = Effect.exit(Effect.fail("down").pipe(server.breaker.execute()))
     yield* Effect.all([fail, fail, fail])
-    server.count("failure", 10)
+    server.count("failure", 10, "openai")
     // The event is there within two seconds, the lane and the table say open.
     yield* Effect.promise(() =>
       page.locator("#events li", { hasText: "openai.search: Closed → Open" }).waitFor({ timeout: 2_000 })
@@ -160,6 +174,82 @@ it.live("shows an outage as it happens, and lets an operator act with the token"
     })
     assert.strictEqual(yield* server.breaker.state(), "Closed")
     yield* Effect.promise(() => page.locator("#events li", { hasText: "breaker close: openai.search" }).waitFor())
+    assert.deepStrictEqual(errors, [])
+  }).pipe(Effect.scoped)
+}, 60_000)
+
+/** What an element's script sees. */
+const look = <A>(page: Page, script: string) => Effect.promise(() => page.evaluate(script) as Promise<A>)
+
+it.live("who comes late sees what was, and the keyboard keeps its place", (ctx) => {
+  if (executablePath === undefined) return ctx.skip(absent)
+  return Effect.gen(function*() {
+    const server = yield* start(0)
+    server.count("success", 30)
+    yield* server.breaker.forceOpen()
+    yield* Effect.sleep("300 millis")
+    yield* server.breaker.forceClose()
+    for (let i = 0; i < 1_500; i++) {
+      yield* server.log.publish(
+        Event.FellBack.make({
+          at: Date.now(),
+          service: "unified",
+          operation: "search",
+          from: "openai",
+          to: "neon",
+          category: "NETWORK"
+        })
+      )
+    }
+    const { errors, page } = yield* open(server.url)
+    // The lane has the time that it was held open, though thousands of fallbacks came after it.
+    yield* Effect.promise(() =>
+      page.locator(".lane[data-circuit='openai.search'] .track i.ForcedOpen").waitFor({ timeout: 5_000 })
+    )
+    assert.match(
+      (yield* Effect.promise(() =>
+        page.locator(".lane[data-circuit='openai.search'] .track").getAttribute("aria-label")
+      )) ?? "",
+      /closed for \d+ %, held open for \d+ %/
+    )
+    // A thousand times the same is one line that says so, and can be left out.
+    const fallbacks = page.locator("#events li", { hasText: "openai → neon" })
+    yield* Effect.promise(() => fallbacks.locator(".times", { hasText: /× \d{2,}/ }).waitFor())
+    assert.strictEqual(yield* Effect.promise(() => fallbacks.count()), 1)
+    yield* Effect.promise(() => page.locator("#per-call").uncheck())
+    assert.strictEqual(yield* Effect.promise(() => fallbacks.count()), 0)
+    yield* Effect.promise(() => page.locator("#events li", { hasText: "ForcedOpen → Closed" }).waitFor())
+
+    // By the keyboard alone: the button that has the focus keeps it over snapshots.
+    const button = page.getByRole("button", { name: "Disable circuit openai.search" })
+    yield* Effect.promise(() => button.focus())
+    const shown = yield* Effect.promise(() => page.locator("#stream").innerText())
+    yield* Effect.promise(() =>
+      page.locator("#stream:not(:text-is(" + JSON.stringify(shown) + "))").waitFor({ timeout: 10_000 })
+    )
+    assert.strictEqual(
+      yield* look(page, "document.activeElement.getAttribute('aria-label')"),
+      "Disable circuit openai.search"
+    )
+    yield* Effect.promise(async () => {
+      await page.keyboard.press("Enter")
+      await page.keyboard.type(token)
+      await page.keyboard.press("Enter")
+      await page.locator("#breakers .state", { hasText: "disabled" }).waitFor({ timeout: 5_000 })
+    })
+    assert.strictEqual(yield* server.breaker.state(), "Disabled")
+    assert.strictEqual(yield* Effect.promise(() => button.getAttribute("aria-pressed")), "true")
+
+    // The level is held and given back, faults on purpose are stopped, with the token given once.
+    yield* Effect.promise(async () => {
+      await page.getByLabel("Hold the level of unified at").selectOption("4")
+      await page.locator("#banner .what", { hasText: "unified: Emergency" }).waitFor({ timeout: 5_000 })
+      await page.getByLabel("Hold the level of unified at").selectOption("")
+      await page.locator("#banner .what", { hasText: "unified: Reduced" }).waitFor({ timeout: 5_000 })
+      await page.locator("#chaos", { hasText: "Faults on purpose" }).waitFor()
+      await page.getByRole("button", { name: "Stop it" }).click()
+      await page.locator("#chaos").waitFor({ state: "hidden", timeout: 5_000 })
+    })
     assert.deepStrictEqual(errors, [])
   }).pipe(Effect.scoped)
 }, 60_000)
@@ -194,6 +284,7 @@ it.live("is accessible and complete in light, dark and on a phone, under its pol
         yield* server.breaker.forceOpen()
         server.count("success", 40)
         server.count("failure", 4)
+        server.count("failure", 4, "openai")
         // Two snapshots: charts have something to draw.
         yield* Effect.promise(() => page.locator("#calls[aria-label*='answered']").waitFor({ timeout: 10_000 }))
         assert.deepStrictEqual(yield* violations(page), [], name)
@@ -218,7 +309,7 @@ it("weighs less than 300 kB, scripts and all", () => {
   const require = createRequire(import.meta.url)
   const folder = join(import.meta.dirname, "..", "..", "src", "http", "dashboard")
   const files = [
-    ...["index.html", "app.js", "style.css", "icon.svg"].map((name) => join(folder, name)),
+    ...readdirSync(folder).map((name) => join(folder, name)),
     join(require.resolve("uplot/package.json"), "..", "dist", "uPlot.esm.js"),
     join(require.resolve("uplot/package.json"), "..", "dist", "uPlot.min.css")
   ]

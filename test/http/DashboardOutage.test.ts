@@ -76,6 +76,13 @@ it.live("shows an outage of the running server's primary as it happens, and open
       "a mirror lags behind"
     ])
     assert.deepStrictEqual(errors, [])
+
+    // The API reference of the same server asks for nothing that is not there.
+    yield* Effect.promise(async () => {
+      await page.goto(`${url}/docs`, { waitUntil: "networkidle" })
+      await page.getByRole("heading", { name: "holdfast" }).first().waitFor({ timeout: 20_000 })
+    })
+    assert.deepStrictEqual(errors, [])
     assert.strictEqual((yield* Holdfast.stop(running)).code, 0)
   }).pipe(Effect.scoped, Effect.provide(OpenAiEmulator.layer()))
 }, 60_000)
