@@ -178,9 +178,6 @@ it.live("shows an outage as it happens, and lets an operator act with the token"
   }).pipe(Effect.scoped)
 }, 60_000)
 
-/** What an element's script sees. */
-const look = <A>(page: Page, script: string) => Effect.promise(() => page.evaluate(script) as Promise<A>)
-
 it.live("who comes late sees what was, and the keyboard keeps its place", (ctx) => {
   if (executablePath === undefined) return ctx.skip(absent)
   return Effect.gen(function*() {
@@ -228,7 +225,7 @@ it.live("who comes late sees what was, and the keyboard keeps its place", (ctx) 
       page.locator("#stream:not(:text-is(" + JSON.stringify(shown) + "))").waitFor({ timeout: 10_000 })
     )
     assert.strictEqual(
-      yield* look(page, "document.activeElement.getAttribute('aria-label')"),
+      yield* Effect.promise(() => page.evaluate("document.activeElement.getAttribute('aria-label')")),
       "Disable circuit openai.search"
     )
     yield* Effect.promise(async () => {

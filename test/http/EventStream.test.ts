@@ -1,80 +1,191 @@
 import { NodeHttpServer } from "@effect/platform-node"
 import { assert, it } from "@effect/vitest"
-import { Deferred, Effect, Layer, Metric } from "effect"
+import { Effect, Layer, Metric } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
+import { TestClock } from "effect/testing"
 import { createServer } from "node:http"
+import { connect } from "node:net"
 import * as Event from "../../src/Event.ts"
 import * as Health from "../../src/Health.ts"
 import * as EventStream from "../../src/http/EventStream.ts"
 import { Operations } from "../../src/http/Operations.ts"
 import * as Telemetry from "../../src/Telemetry.ts"
 
-const served = HttpRouter.serve(EventStream.layer(), { disableLogger: true, disableListenLog: true }).pipe(
-  Layer.provide(Operations.layer({})),
-  Layer.provide(Health.Health.layer({ providers: [{ name: "openai" }] })),
-  Layer.provideMerge(Layer.mergeAll(Telemetry.layer(), Event.EventLog.layer())),
-  Layer.provide(Layer.sync(Metric.MetricRegistry, () => new Map())),
-  Layer.provideMerge(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1", gracefulShutdownTimeout: 100 }))
-)
+const served = (options?: EventStream.Options) =>
+  HttpRouter.serve(EventStream.layer(options), { disableLogger: true, disableListenLog: true }).pipe(
+    Layer.provide(Operations.layer({})),
+    Layer.provide(Health.Health.layer({ providers: [{ name: "openai" }] })),
+    Layer.provideMerge(Layer.mergeAll(Telemetry.layer(), Event.EventLog.layer({ capacity: 200 }))),
+    Layer.provideMerge(Layer.sync(Metric.MetricRegistry, () => new Map())),
+    Layer.provideMerge(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1", gracefulShutdownTimeout: 100 }))
+  )
 
-interface Heard {
-  readonly id: string
-  readonly message: string
+interface Message {
+  readonly event: string | undefined
+  readonly id: string | undefined
+  readonly data: string
 }
 
-/** Listens until `count` events came, and goes. `meanwhile` happens once it hears. */
-const listen = Effect.fnUntraced(function*<R>(
-  count: number,
-  lastEventId: string | undefined,
-  meanwhile: Effect.Effect<void, never, R>
-) {
-  const { address } = yield* HttpServer.HttpServer
-  const hears = yield* Deferred.make<void>()
-  const stream = Effect.promise(async (signal): Promise<ReadonlyArray<Heard>> => {
-    const abort = new AbortController()
-    const response = await fetch(`${HttpServer.formatAddress(address)}/api/fault-tolerance/stream`, {
-      signal: AbortSignal.any([signal, abort.signal]),
+const field = (block: string, name: string): string | undefined =>
+  block.split("\n").find((line) => line.startsWith(`${name}:`))?.slice(name.length + 1).trim()
+
+/** Listens; what came in so far as text and as messages. */
+const listen = Effect.fnUntraced(function*(lastEventId?: string) {
+  const url = HttpServer.formatAddress((yield* HttpServer.HttpServer).address)
+  const abort = new AbortController()
+  yield* Effect.addFinalizer(() => Effect.sync(() => abort.abort()))
+  const response = yield* Effect.promise(() =>
+    fetch(`${url}/api/fault-tolerance/stream`, {
+      signal: abort.signal,
       headers: lastEventId === undefined ? {} : { "last-event-id": lastEventId }
     })
-    let text = ""
-    const heard = () =>
-      text.split("\n\n").slice(0, -1).flatMap((block): ReadonlyArray<Heard> => {
-        const field = (name: string) => new RegExp(`^${name}: (.*)$`, "m").exec(block)?.[1]
-        if (field("event") !== "event") return []
-        const { message } = JSON.parse(field("data") ?? "{}") as { readonly message: string }
-        return [{ id: field("id") ?? "", message }]
-      })
+  )
+  let text = ""
+  const read = async (): Promise<void> => {
     const decoder = new TextDecoder()
-    for await (const part of response.body!) {
-      text += decoder.decode(part, { stream: true })
-      if (text.includes("event: snapshot")) Deferred.doneUnsafe(hears, Effect.void)
-      if (heard().length >= count) break
-    }
-    abort.abort()
-    return heard()
-  })
-  const then = Effect.andThen(Deferred.await(hears), Effect.andThen(Effect.sleep("50 millis"), meanwhile))
-  const [found] = yield* Effect.all([stream, then], { concurrency: 2 })
-  return found
+    for await (const chunk of response.body ?? []) text += decoder.decode(chunk, { stream: true })
+  }
+  void read().catch(() => {})
+  const messages = (): ReadonlyArray<Message> =>
+    text.split("\n\n").filter((block) => block.includes("data:")).map((block) => ({
+      event: field(block, "event"),
+      id: field(block, "id"),
+      data: field(block, "data") ?? ""
+    }))
+  return {
+    response,
+    text: () => text,
+    ids: () => messages().flatMap(({ event, id }) => event === "event" && id !== undefined ? [id] : []),
+    messages,
+    end: Effect.sync(() => abort.abort())
+  }
 })
 
-const note = (message: string) =>
-  Effect.flatMap(Event.EventLog, (log) => log.publish(Event.Noted.make({ at: 0, subject: "test", message })))
+/** The socket is real, the clock is not: looks again until it is so. */
+const eventually = (what: () => boolean, why: string) =>
+  Effect.promise(async () => {
+    for (let i = 0; i < 300; i++) {
+      if (what()) return
+      await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+    assert.fail(why)
+  })
 
-it.live(
-  "SSE resume: who was cut off hears by Last-Event-ID what it missed, all of it and once",
-  () =>
-    Effect.gen(function*() {
-      yield* note("before")
-      const [first] = yield* listen(1, undefined, note("one"))
-      // Who comes new hears what happens from now on.
-      assert.strictEqual(first?.message, "one")
-      for (const message of ["two", "three"]) yield* note(message)
-      const missed = yield* listen(3, first?.id, note("four"))
-      assert.deepStrictEqual(missed.map(({ message }) => message), ["two", "three", "four"])
-      // The id of another process says nothing here.
-      const fresh = yield* listen(1, "1-1", note("five"))
-      assert.deepStrictEqual(fresh.map(({ message }) => message), ["five"])
-    }).pipe(Effect.provide(served)),
-  30_000
-)
+const noted = (message: string) => Event.Noted.make({ at: 0, subject: "test", message })
+const publish = Effect.fnUntraced(function*(...messages: ReadonlyArray<string>) {
+  const log = yield* Event.EventLog
+  for (const message of messages) yield* log.publish(noted(message))
+  yield* TestClock.adjust("500 millis")
+})
+const ids = (from: number, to: number, epoch: number) =>
+  Array.from({ length: to - from + 1 }, (_, index) => `${epoch}-${from + index}`)
+
+it.effect("says how to come back, a snapshot at once, and each event with its place", () =>
+  Effect.gen(function*() {
+    const { epoch } = yield* Event.EventLog
+    yield* publish("before")
+    const client = yield* listen()
+    assert.strictEqual(client.response.headers.get("content-type"), "text/event-stream")
+    assert.strictEqual(client.response.headers.get("cache-control"), "no-store")
+    assert.strictEqual(client.response.headers.get("x-accel-buffering"), "no")
+    yield* eventually(() => client.messages().length === 1, "no snapshot")
+    assert.match(client.text(), /^retry: 2000\n/)
+    assert.strictEqual(client.messages()[0]?.event, "snapshot")
+    assert.strictEqual(JSON.parse(client.messages()[0]!.data).health[0].name, "openai")
+    yield* publish("first", "second")
+    yield* eventually(() => client.ids().length === 2, "no events")
+    // Who comes new gets what happens from now on.
+    assert.deepStrictEqual(client.ids(), ids(2, 3, epoch))
+    assert.deepInclude(JSON.parse(client.messages().at(-1)!.data), { _tag: "Noted", message: "second" })
+    yield* TestClock.adjust("2 seconds")
+    yield* eventually(
+      () => client.messages().filter(({ event }) => event === "snapshot").length >= 2,
+      "no further snapshot"
+    )
+    const beats = () => client.text().split("\n\n").filter((block) => block === ": hb").length
+    const before = beats()
+    yield* TestClock.adjust("15 seconds")
+    yield* eventually(() => beats() === before + 1, "no heartbeat")
+  }).pipe(Effect.scoped, Effect.provide(served())))
+
+it.effect("resumes after the last id: no gap and no duplicate", () =>
+  Effect.gen(function*() {
+    const { epoch } = yield* Event.EventLog
+    const first = yield* listen()
+    yield* eventually(() => first.messages().length === 1, "no snapshot")
+    yield* publish("1", "2", "3")
+    yield* eventually(() => first.ids().length === 3, "no events")
+    yield* first.end
+    yield* publish("4", "5")
+    const second = yield* listen(first.ids()[1])
+    yield* eventually(() => second.ids().length === 3, "not resumed")
+    yield* publish("6")
+    yield* eventually(() => second.ids().length === 4, "nothing new")
+    assert.deepStrictEqual(second.ids(), ids(3, 6, epoch))
+    // Another process's id says nothing of ours.
+    const third = yield* listen("12345-2")
+    yield* eventually(() => third.messages().length === 1, "no snapshot")
+    yield* publish("7")
+    yield* eventually(() => third.ids().length === 1, "nothing new")
+    assert.deepStrictEqual(third.ids(), ids(7, 7, epoch))
+    // Longer away than the history reaches, it has what is left: the ids tell what is missing.
+    for (let i = 8; i <= 407; i += 50) yield* publish(...Array.from({ length: 50 }, (_, index) => String(i + index)))
+    const late = yield* listen(first.ids()[0])
+    yield* eventually(() => late.ids().length >= 200, "not resumed")
+    assert.deepStrictEqual(late.ids(), ids(208, 407, epoch))
+  }).pipe(Effect.scoped, Effect.provide(served())))
+
+it.effect("lets only so many listen, and the next one when somebody leaves", () =>
+  Effect.gen(function*() {
+    const first = yield* listen()
+    yield* listen()
+    const third = yield* listen()
+    assert.strictEqual(third.response.status, 503)
+    assert.strictEqual(third.response.headers.get("retry-after"), "10")
+    yield* first.end
+    const { response } = yield* listen().pipe(
+      Effect.tap(() => Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 20)))),
+      Effect.repeat({ until: ({ response }) => response.status === 200, times: 200 })
+    )
+    assert.strictEqual(response.status, 200)
+  }).pipe(Effect.scoped, Effect.provide(served({ maxClients: 2 }))))
+
+it.effect("a client that does not read loses events, and nobody else does", () =>
+  Effect.gen(function*() {
+    const log = yield* Event.EventLog
+    const { address } = yield* HttpServer.HttpServer
+    const port = "port" in address ? address.port : 0
+    const stalled = yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const socket = connect(port, "127.0.0.1")
+        socket.pause()
+        socket.write("GET /api/fault-tolerance/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        return socket
+      }),
+      (socket) => Effect.sync(() => socket.destroy())
+    )
+    const quick = yield* listen()
+    yield* eventually(() => quick.messages().length === 1, "no snapshot")
+    // More than sockets and queues hold, at a pace that a reader keeps up with.
+    const filling = "x".repeat(2_000)
+    const rounds = 200
+    for (let round = 0; round < rounds; round++) {
+      for (let i = 0; i < 100; i++) yield* log.publish(noted(filling))
+      yield* TestClock.adjust("500 millis")
+      if (round % 10 === 0) {
+        yield* eventually(() => quick.text().length >= round * 100 * 2_000, "the reader was held up")
+      }
+    }
+    yield* eventually(() => quick.text().length > rounds * 100 * 2_000, "the reader was held up")
+    assert.deepStrictEqual(quick.ids(), ids(1, rounds * 100, log.epoch))
+
+    // Once it reads, it finds that it missed some, and goes on with the newest.
+    let text = ""
+    stalled.on("data", (chunk: Buffer) => text += chunk.toString()).resume()
+    const last = `id: ${log.epoch}-${rounds * 100}\n`
+    yield* eventually(() => text.includes(last), "it does not go on")
+    const seen = Array.from(text.matchAll(/^id: \d+-(\d+)$/gm), ([, seq]) => Number(seq))
+    assert.isBelow(seen.length, rounds * 100)
+    assert.deepStrictEqual(seen, [...seen].sort((a, b) => a - b))
+    assert.strictEqual(new Set(seen).size, seen.length)
+  }).pipe(Effect.scoped, Effect.provide(served())), 60_000)

@@ -131,7 +131,8 @@ const make = (id, { series, show, stacked = false }) => {
           stroke: color(name),
           // The edge of an area of nothing would be drawn upon the one below.
           width: stacked && index > 0 ? 0 : 2,
-          points: { show: false },
+          // A line needs two points.
+          points: { show: () => plain[0].length < 3, size: 5 },
           ...(style === undefined ? {} : { dash: dashes[style] }),
           ...(stacked && index === 0 ? { fill: fillOf(name, style) } : {})
         }))

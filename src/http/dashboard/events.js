@@ -52,8 +52,9 @@ export const tell = (event) => {
 const signOf = (event) => {
   const bad = event.to === "Open" || event.to === "ForcedOpen" || (event._tag === "AlertChanged" && event.firing)
   if (bad) return ["■", "bad"]
-  if (event._tag === "HealthChanged" ? !event.healthy : perCall.has(event._tag)) return ["▲", "warn"]
   if (event.to === "Closed" || event.to === "Full" || event.healthy || event.firing === false) return ["●", "good"]
+  const worse = event._tag === "HealthChanged" || event._tag === "LevelChanged" || perCall.has(event._tag)
+  if (worse) return ["▲", "warn"]
   return ["·", "soft"]
 }
 

@@ -103,7 +103,7 @@ const tilesOf = (snapshot, service, points) => {
     ]],
     ["Calls", [number(mean(({ capacity }) => capacity[2])), "/s"]],
     ["p95", [millis(latency.p95).replace(/ \S+$/, ""), latency.p95 === null ? "" : millis(latency.p95).split(" ")[1]]],
-    ["Budget burns, 1 h", [
+    ["Burn, 1 h", [
       number(burn["1h"].rate),
       burn["1h"].rate === null ? "" : "×",
       burn["1h"].rate === null ? "soft" : burn["1h"].rate > 14.4 ? "bad" : burn["1h"].rate > 1 ? "warn" : "good"
@@ -113,7 +113,7 @@ const tilesOf = (snapshot, service, points) => {
       "/min",
       mean(({ retries }) => retries[2]) > 0 ? "warn" : ""
     ]],
-    ["Complete answers", [
+    ["Complete", [
       complete === null ? "–" : number(100 * complete, complete > 0.99 ? 1 : 0),
       complete === null ? "" : "%",
       complete === null ? "soft" : complete < 0.99 ? "warn" : "good"
