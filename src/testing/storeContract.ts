@@ -21,6 +21,7 @@ import { Effect, Option, Stream } from "effect"
 import { deepStrictEqual, ok, strictEqual } from "node:assert/strict"
 import type { ProviderError } from "../ProviderError.ts"
 import { Document, DocumentId, type Filter, type Scalar, type Service } from "../vectorstore/VectorStore.ts"
+import { badFilters, coloured, filterings, goodFilters } from "./internal/contractFilters.ts"
 
 export interface Options {
   /** Waits until what was written is found, for stores that take their time. Defaults to not waiting. */
@@ -48,62 +49,6 @@ const refused = (what: string, effect: Effect.Effect<unknown, ProviderError>): E
         ok(reason._tag === "ValidationError" || reason._tag === "InvalidRequestError", `${what}: ${reason._tag}`)
       )
   })
-
-const colours: ReadonlyArray<readonly [name: string, attributes: Readonly<Record<string, Scalar>> | undefined]> = [
-  ["red", { colour: "red", size: 1, fresh: true }],
-  ["green", { colour: "green", size: 2, fresh: false }],
-  ["blue", { colour: "blue", size: 10 }],
-  ["text-size", { colour: "Red", size: "10" }],
-  ["odd", { colour: "é%_'\"\\", size: -1.5, "a key's \"name\"": "x" }],
-  ["bare", undefined]
-]
-const all = colours.map(([name]) => name)
-
-/** A filter and the names it finds. */
-const filterings: ReadonlyArray<readonly [filter: Filter, found: ReadonlyArray<string>]> = [
-  [{ type: "eq", key: "colour", value: "red" }, ["red"]],
-  [{ type: "eq", key: "colour", value: "é%_'\"\\" }, ["odd"]],
-  [{ type: "eq", key: "a key's \"name\"", value: "x" }, ["odd"]],
-  [{ type: "eq", key: "size", value: 10 }, ["blue"]],
-  [{ type: "eq", key: "size", value: "10" }, ["text-size"]],
-  [{ type: "eq", key: "fresh", value: true }, ["red"]],
-  [{ type: "eq", key: "none", value: "x" }, []],
-  [{ type: "ne", key: "colour", value: "red" }, ["green", "blue", "text-size", "odd", "bare"]],
-  [{ type: "ne", key: "none", value: "x" }, all],
-  [{ type: "ne", key: "size", value: "10" }, ["red", "green", "blue", "odd", "bare"]],
-  [{ type: "gt", key: "size", value: 1 }, ["green", "blue"]],
-  [{ type: "gte", key: "size", value: 1 }, ["red", "green", "blue"]],
-  [{ type: "lt", key: "size", value: 1 }, ["odd"]],
-  [{ type: "lte", key: "size", value: 1 }, ["red", "odd"]],
-  [{ type: "gt", key: "size", value: "1" }, ["text-size"]],
-  [{ type: "gt", key: "colour", value: "blue" }, ["red", "green", "odd"]],
-  [{ type: "lte", key: "colour", value: "green" }, ["green", "blue", "text-size"]],
-  [{ type: "lt", key: "none", value: 1 }, []],
-  [{ type: "in", key: "colour", value: ["red", "blue", "pink"] }, ["red", "blue"]],
-  [{ type: "in", key: "size", value: [1, "10"] }, ["red", "text-size"]],
-  [{ type: "in", key: "colour", value: [] }, []],
-  [{ type: "nin", key: "colour", value: ["red", "blue"] }, ["green", "text-size", "odd", "bare"]],
-  [{ type: "nin", key: "colour", value: [] }, all],
-  [{ type: "and", filters: [] }, all],
-  [{ type: "or", filters: [] }, []],
-  [
-    { type: "and", filters: [{ type: "gt", key: "size", value: 0 }, { type: "ne", key: "fresh", value: true }] },
-    ["green", "blue"]
-  ],
-  [
-    {
-      type: "or",
-      filters: [
-        { type: "eq", key: "colour", value: "red" },
-        {
-          type: "and",
-          filters: [{ type: "lt", key: "size", value: 0 }, { type: "nin", key: "colour", value: ["red"] }]
-        }
-      ]
-    },
-    ["red", "odd"]
-  ]
-]
 
 /** The cases. Each needs an empty store. */
 export const cases = (options?: Options): ReadonlyArray<Case> => {
@@ -327,7 +272,7 @@ export const cases = (options?: Options): ReadonlyArray<Case> => {
       strictEqual((yield* found(store, "文書"))[0], "two")
     }),
     "keeps to filters, with the same meaning for missing keys and other types": Effect.fnUntraced(function*(store) {
-      yield* fill(store, colours.map(([name, attributes]) => document(name, `zebra called ${name}`, attributes)))
+      yield* fill(store, coloured.map(([name, attributes]) => document(name, `zebra called ${name}`, attributes)))
       for (const mode of store.modes) {
         for (const [filter, expected] of filterings) {
           const hits: ReadonlyArray<string> = yield* found(store, "zebra", { filter, mode, limit: 50 })
@@ -346,25 +291,8 @@ export const cases = (options?: Options): ReadonlyArray<Case> => {
     "refuses a filter beyond the limits, before it asks anybody": Effect.fnUntraced(function*(store) {
       yield* store.add(document("one", "zebras", { a: 1 }))
       const search = (filter: Filter) => store.search({ query: "zebras", filter })
-      const leaf: Filter = { type: "eq", key: "a", value: 1 }
-      const nested = (depth: number): Filter =>
-        Array.from({ length: depth }).reduce<Filter>((inner) => ({ type: "and", filters: [inner] }), leaf)
-      const wide = (width: number): Filter => ({ type: "or", filters: Array.from({ length: width }, () => leaf) })
-      const listed = (length: number): Filter => ({ type: "in", key: "a", value: Array.from({ length }, (_, i) => i) })
-      const bad: ReadonlyArray<readonly [what: string, filter: Filter]> = [
-        ["an empty key", { ...leaf, key: "" }],
-        ["a long key", { ...leaf, key: "k".repeat(65) }],
-        ["a long value", { ...leaf, value: "v".repeat(513) }],
-        ["a long value in a list", { type: "nin", key: "a", value: ["v".repeat(513)] }],
-        ["a value that is no number", { ...leaf, value: Number.NaN }],
-        ["a key with a NUL", { ...leaf, key: "a\0" }],
-        ["a deep filter", nested(17)],
-        ["an endless one", nested(100_000)],
-        ["a wide one", wide(1_000)],
-        ["a long list", listed(1_000)]
-      ]
-      for (const [what, filter] of bad) yield* refused(what, search(filter))
-      for (const filter of [nested(15), wide(900), listed(900), { ...leaf, key: "k".repeat(64) }]) yield* search(filter)
+      for (const [what, filter] of badFilters) yield* refused(what, search(filter))
+      for (const filter of goodFilters) yield* search(filter)
     }),
     "loses nothing to a filter that few documents pass": Effect.fnUntraced(function*(store) {
       yield* store.addMany(

@@ -55,10 +55,9 @@ const documentProblem = problem(Document)
 const patchProblem = problem(DocumentPatch)
 const malformedFilter = problem(Filter)
 
-const partsOf = (filter: unknown): ReadonlyArray<unknown> => {
-  if (typeof filter !== "object" || filter === null) return []
-  if ("filters" in filter && Array.isArray(filter.filters)) return filter.filters
-  return "value" in filter && Array.isArray(filter.value) ? filter.value : []
+const listOf = (filter: unknown, field: "filters" | "value"): ReadonlyArray<unknown> => {
+  const list: unknown = typeof filter === "object" && filter !== null ? Reflect.get(filter, field) : undefined
+  return Array.isArray(list) ? list : []
 }
 
 /** Looks level by level, so that none is so deep that a look at it would fail. */
@@ -66,10 +65,10 @@ const sizeProblem = (filter: unknown): string | undefined => {
   let level: ReadonlyArray<unknown> = [filter]
   let size = 0
   for (let depth = 0; level.length > 0; depth++) {
-    size += level.length
-    if (depth > deepestFilter) return `it is more than ${deepestFilter} deep`
+    if (depth === deepestFilter) return `it is more than ${deepestFilter} deep`
+    size += level.reduce<number>((sum, it) => sum + 1 + listOf(it, "value").length, 0)
     if (size > largestFilter) return `it has more than ${largestFilter} conditions and values`
-    level = level.flatMap(partsOf)
+    level = level.flatMap((it) => listOf(it, "filters"))
   }
   return undefined
 }
