@@ -171,7 +171,12 @@ export const cases = (options?: Options): ReadonlyArray<Case> => {
       yield* refused("a NUL", store.add({ id: id("x"), content: "a\0" }))
       const many = Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`k${i}`, i]))
       yield* refused("17 attributes", store.add({ id: id("x"), content: "x", attributes: many }))
-      yield* refused("a long value", store.add({ id: id("x"), content: "x", attributes: { a: "x".repeat(513) } }))
+      const attributed = (attributes: Readonly<Record<string, Scalar>>) =>
+        store.add({ id: id("x"), content: "x", attributes })
+      yield* refused("a long value", attributed({ a: "x".repeat(513) }))
+      yield* refused("a long key", attributed({ ["k".repeat(65)]: 1 }))
+      yield* refused("an empty key", attributed({ "": 1 }))
+      yield* refused("no number", attributed({ a: Number.NaN }))
       yield* store.add(document("x", "x"))
       yield* refused("an empty change of content", store.update(id("x"), { content: "" }))
       yield* refused("batches of 0", store.addMany([document("y", "y")], { batchSize: 0 }))

@@ -103,6 +103,7 @@ const within = (minimum: number, maximum: number) => Schema.Int.check(Schema.isB
 const Key = Schema.String.check(Schema.isNonEmpty(), Schema.isMaxLength(64))
 const Text = Schema.String.check(Schema.isMaxLength(512))
 const Scalar = Schema.Union([Text, Schema.Finite, Schema.Boolean])
+const sixteen = [Schema.isMaxProperties(16), Schema.isPropertyNames(Key)] as const
 
 /** The API's filters. */
 export type ApiFilter =
@@ -158,7 +159,7 @@ export type SearchBody = typeof SearchBody.Type
 const storeChange = {
   name: Schema.optionalKey(Schema.String),
   /** At most 16 pairs: keys of at most 64 characters, values of at most 512. */
-  metadata: Schema.optionalKey(Schema.Record(Key, Text).check(Schema.isMaxProperties(16))),
+  metadata: Schema.optionalKey(Schema.Record(Schema.String, Text).check(...sixteen)),
   /** 1 to 365 days after the last use. Defaults to never. */
   expiresAfterDays: Schema.optionalKey(within(1, 365))
 }
@@ -190,7 +191,7 @@ export const Upload = Schema.Struct({
 })
 
 /** Attributes as they may be given: at most 16, keys of at most 64 characters, texts of at most 512. */
-export const LimitedAttributes = Schema.Record(Key, Scalar).check(Schema.isMaxProperties(16))
+export const LimitedAttributes = Schema.Record(Schema.String, Scalar).check(...sixteen)
 
 /** A file to attach. */
 export const Attachment = Schema.Struct({

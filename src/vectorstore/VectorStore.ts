@@ -2,7 +2,7 @@
  * The contract every vector store keeps: search, add, get, update, delete, list, stats, health. A provider is a Layer of
  * this key; whatever goes wrong is a `ProviderError`, and a list is never empty because something failed.
  */
-import { Context, type Effect, type Option, Schema, type Stream } from "effect"
+import { Context, Effect, type Option, Schema, SchemaIssue, type Stream } from "effect"
 import type { ProviderError } from "../ProviderError.ts"
 import type { Vector } from "./Embedder.ts"
 
@@ -19,7 +19,11 @@ export type Scalar = typeof Scalar.Type
 const Key = Schema.String.check(Schema.isNonEmpty(), Schema.isMaxLength(64))
 
 /** At most 16 keys of at most 64 characters, as every store here can hold. */
-export const Attributes = Schema.Record(Key, Scalar).check(Schema.isMaxProperties(16))
+export const Attributes = Schema.Record(Schema.String, Scalar).check(
+  Schema.isMaxProperties(16),
+  // As the record's own keys, others would be left out without a word.
+  Schema.isPropertyNames(Key)
+)
 export type Attributes = typeof Attributes.Type
 
 export const Document = Schema.Struct({
@@ -48,7 +52,7 @@ export type Filter =
   | { readonly type: "in" | "nin"; readonly key: string; readonly value: ReadonlyArray<Scalar> }
   | { readonly type: "and" | "or"; readonly filters: ReadonlyArray<Filter> }
 
-export const Filter: Schema.Codec<Filter> = Schema.Union([
+const AnyDepth: Schema.Codec<Filter> = Schema.Union([
   Schema.Struct({
     type: Schema.Literals(["eq", "ne", "gt", "gte", "lt", "lte"]),
     key: Key,
@@ -57,9 +61,19 @@ export const Filter: Schema.Codec<Filter> = Schema.Union([
   Schema.Struct({ type: Schema.Literals(["in", "nin"]), key: Key, value: Schema.Array(Scalar) }),
   Schema.Struct({
     type: Schema.Literals(["and", "or"]),
-    filters: Schema.Array(Schema.suspend((): Schema.Codec<Filter> => Filter))
+    filters: Schema.Array(Schema.suspend((): Schema.Codec<Filter> => AnyDepth))
   })
 ])
+
+export const Filter: Schema.Codec<Filter> = AnyDepth.pipe(
+  // One that is so deep that reading it takes the whole stack is no filter, and no defect.
+  Schema.middlewareDecoding((read) =>
+    Effect.catchDefect(read, (defect) =>
+      defect instanceof RangeError
+        ? Effect.fail(new SchemaIssue.InvalidValue({ message: "a filter is at most 16 deep" }))
+        : Effect.die(defect))
+  )
+)
 
 /** How hits were found. */
 export const SearchMode = Schema.Literals(["vector", "lexical", "hybrid"])

@@ -428,6 +428,8 @@ it.live("what is beyond the API's limits is refused before it is sent, and what 
       "much metadata": client.stores.create({ metadata: many }),
       "501 files": client.stores.create({ file_ids: Array.from({ length: 501 }, () => file.id) }),
       "a life of a year and a day": client.stores.update(store, { expiresAfterDays: 366 }),
+      "a long key of metadata": client.stores.create({ metadata: { ["k".repeat(65)]: "x" } }),
+      "a long key of attributes": client.storeFiles.update(store, file.id, { ["k".repeat(65)]: 1 }),
       "many attributes": client.storeFiles.attach(store, { file_id: file.id, attributes: many }),
       "a long text": client.storeFiles.update(store, file.id, { text: "x".repeat(513) }),
       "a small chunk": client.storeFiles.attach(store, { file_id: file.id, chunking_strategy: chunking(99, 0) }),

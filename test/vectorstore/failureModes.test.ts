@@ -85,8 +85,7 @@ const table: { readonly [file: string]: Rows } = {
     "ties": "tie stability: the same input gives the same order, and what comes behind all moves nothing"
   },
   "../http/EventStream.test.ts": {
-    "a listener that was cut off":
-      "SSE resume: who was cut off hears by Last-Event-ID what it missed, all of it and once"
+    "a listener that was cut off": "resumes after the last id: no gap and no duplicate"
   },
   "../http/EventStream.cost.test.ts": {
     "a listener that is slow": "200 listeners to the event stream, one of them stalled, leave the calls their time"
