@@ -1,0 +1,67 @@
+/** A batch in parts, each stored as a whole: what becomes of every document where a part or a single one fails. */
+import { Effect, Result } from "effect"
+import type { ProviderError } from "../../ProviderError.ts"
+import type { BatchOptions, BatchReport, Document, ItemReport } from "../VectorStore.ts"
+import { checkBatchSize, checkDocument } from "./requests.ts"
+
+/** How many documents go in one part. */
+const defaultBatchSize = 500
+
+/** Stores what is sound of the documents, part by part, by `storePart`, which reports on each or fails for all. */
+export const inParts = Effect.fnUntraced(function*(
+  name: string,
+  documents: ReadonlyArray<Document>,
+  { batchSize = defaultBatchSize, onProgress }: Pick<BatchOptions, "batchSize" | "onProgress">,
+  storePart: (part: ReadonlyArray<Document>) => Effect.Effect<ReadonlyMap<string, ItemReport>, ProviderError>
+): Effect.fn.Return<BatchReport, ProviderError> {
+  const size = yield* checkBatchSize(name, batchSize)
+  const items: Array<ItemReport> = []
+  // One part may fail alone; when a second does right after, the rest is not even tried.
+  let failures = 0
+  let last: ProviderError | undefined
+  for (let start = 0; start < documents.length; start += size) {
+    const part = documents.slice(start, start + size)
+    const refused = part.map((document) => checkDocument(name, "addMany", document))
+    const sound = part.filter((_, i) => refused[i] === undefined)
+    const result = failures < 2 || last === undefined ? yield* Effect.result(storePart(sound)) : Result.fail(last)
+    if (Result.isFailure(result)) {
+      // Nothing is known of any yet: the whole is to be repeated.
+      if (start === 0) return yield* result.failure
+      last = result.failure
+    }
+    const tried = failures < 2
+    failures = Result.isSuccess(result) ? 0 : failures + 1
+    part.forEach(({ id }, i) => {
+      const error = refused[i]
+      if (error !== undefined) items.push({ _tag: "Failed", id, error })
+      else if (Result.isFailure(result)) {
+        const unknown = tried && result.failure.reason.delivered !== "no"
+        items.push({ _tag: unknown ? "Unknown" : "Failed", id, error: result.failure })
+      } else items.push(result.success.get(id) ?? { _tag: "Stored", id })
+    })
+    yield* onProgress?.(items.length, documents.length) ?? Effect.void
+  }
+  return { items }
+})
+
+/** Stores all at once; where the data is refused, by halves, until the bad ones stand alone. */
+export const byHalves = <A extends { readonly document: Document }>(
+  items: ReadonlyArray<A>,
+  store: (items: ReadonlyArray<A>) => Effect.Effect<void, ProviderError>
+): Effect.Effect<ReadonlyArray<ItemReport>, ProviderError> =>
+  Effect.matchEffect(store(items), {
+    onSuccess: () => Effect.succeed(items.map(({ document: { id } }): ItemReport => ({ _tag: "Stored", id }))),
+    onFailure: (error) => {
+      const { _tag } = error.reason
+      if (_tag !== "ValidationError" && _tag !== "InvalidRequestError") return Effect.fail(error)
+      if (items.length === 1) {
+        return Effect.succeed(items.map(({ document: { id } }): ItemReport => ({ _tag: "Failed", id, error })))
+      }
+      const half = Math.ceil(items.length / 2)
+      return Effect.zipWith(
+        byHalves(items.slice(0, half), store),
+        byHalves(items.slice(half), store),
+        (first, second) => [...first, ...second]
+      )
+    }
+  })
