@@ -5,14 +5,13 @@
 import { PgClient } from "@effect/sql-pg"
 import { Duration, Effect, Layer, Option, type Redacted, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
-import type { SqlError } from "effect/sql/SqlError"
 import * as Classifier from "../Classifier.ts"
-import { analyse } from "../internal/bm25.ts"
 import type { ProviderError } from "../ProviderError.ts"
 import { Embedder, type Service as EmbedderService, type Vector, verified } from "./Embedder.ts"
 import { byHalves, inParts } from "./internal/batch.ts"
 import * as Calls from "./internal/postgresCalls.ts"
-import { columns, intArray, type Row, textArray, toDocument } from "./internal/postgresRows.ts"
+import * as Documents from "./internal/postgresDocuments.ts"
+import { textArray, toDocument } from "./internal/postgresRows.ts"
 import { tables } from "./internal/postgresSchema.ts"
 import * as Vectors from "./internal/postgresVectors.ts"
 import * as Words from "./internal/postgresWords.ts"
@@ -127,11 +126,6 @@ const embeddedAtOnce = 250
 /** After this many writes the tables are tended, then after twice as many, and so on. */
 const manyDocuments = 500
 
-interface Prepared {
-  readonly document: Document
-  readonly vector: Vector | undefined
-}
-
 const build = Effect.fnUntraced(function*(
   embedder: EmbedderService | undefined,
   options: Options = {}
@@ -148,66 +142,20 @@ const build = Effect.fnUntraced(function*(
 
   // --- writes
 
-  const put = Effect.fnUntraced(function*(batch: ReadonlyArray<Prepared>, { vectors }: Calls.Ready) {
-    if (batch.length === 0) return
-    const analysed = new Map(
-      batch.map(({ document: { content, id, title } }) => [id as string, analyse(title, content)])
-    )
-    const given = JSON.stringify(batch.map(({ document: { attributes, content, id, title } }) => {
-      const terms = analysed.get(id)
-      return { id, title, content, attributes, lexemes: terms && Words.lexemes(terms), length: terms?.length }
-    }))
-    const ids = batch.map(({ document }) => document.id)
-    const replaced = yield* sql<{ readonly id: string }>`
-      SELECT id FROM ${t.documents} WHERE id = ANY (${textArray(sql, ids)})`
-    if (replaced.length > 0) yield* Words.remove(sql, t, replaced.map(({ id }) => id))
-    const rows = yield* sql<{ readonly no: number; readonly id: string }>`
-      WITH given AS MATERIALIZED (
-        SELECT id, title, content, attributes, lexemes::tsvector AS lexemes, length FROM json_to_recordset(${given}::text::json)
-          AS x (id text, title text, content text, attributes jsonb, lexemes text, length int)
-      ),
-      changed AS (
-        UPDATE ${t.documents} AS d SET title = given.title, content = given.content, attributes = given.attributes,
-          lexemes = given.lexemes, length = given.length, updated_at = now()
-        FROM given WHERE d.id = given.id RETURNING d.no, d.id
-      ),
-      added AS (
-        INSERT INTO ${t.documents} (id, title, content, attributes, lexemes, length)
-        SELECT id, title, content, attributes, lexemes, length FROM given
-        WHERE NOT EXISTS (SELECT FROM ${t.documents} AS d WHERE d.id = given.id) RETURNING no, id
-      )
-      SELECT no, id FROM changed UNION ALL SELECT no, id FROM added`
-    const numbers = new Map(rows.map(({ id, no }) => [id, no]))
-    const entries = rows.flatMap(({ id, no }) => {
-      const terms = analysed.get(id)
-      return terms === undefined ? [] : [[no, terms] as const]
-    })
-    yield* Words.add(sql, t, entries)
-    if (vectors._tag === "None") return
-    if (replaced.length > 0) {
-      const outdated = replaced.flatMap(({ id }) => numbers.get(id) ?? [])
-      yield* sql`DELETE FROM ${t.embeddings} WHERE document = ANY (${intArray(sql, outdated)})`
-    }
-    const embeddings = batch.flatMap(({ document, vector }) =>
-      vector === undefined ? [] : [{ document: numbers.get(document.id), values: vector.values }]
-    )
-    if (embeddings.length > 0) yield* Vectors.add(sql, t, vectors, embeddings)
-  })
-
   const embed = (documents: ReadonlyArray<Document>): Effect.Effect<ReadonlyArray<Vector | undefined>> =>
     embedder === undefined ? Effect.succeed([]) : embedDocuments(embedder, documents)
 
   const withVectors = (documents: ReadonlyArray<Document>) =>
     Effect.map(
       embed(documents),
-      (vectors) => documents.map((document, i): Prepared => ({ document, vector: vectors[i] }))
+      (vectors) => documents.map((document, i): Documents.Prepared => ({ document, vector: vectors[i] }))
     )
 
   const add = Effect.fnUntraced(function*(document: Document) {
     const refused = checkDocument(name, "add", document)
     if (refused !== undefined) return yield* refused
     const prepared = yield* withVectors([document])
-    yield* writing("add", (ready) => put(prepared, ready))
+    yield* writing("add", ({ vectors }) => Documents.put(sql, t, vectors, prepared))
     yield* maintain(1)
   })
 
@@ -217,10 +165,10 @@ const build = Effect.fnUntraced(function*(
       SELECT document AS id FROM ${t.operations}
       WHERE operation = ${operation} AND document = ANY (${textArray(sql, documents.map(({ id }) => id))})`
 
-  const store = (prepared: ReadonlyArray<Prepared>, operation: string | undefined) =>
-    writing("addMany", (ready) =>
+  const store = (prepared: ReadonlyArray<Documents.Prepared>, operation: string | undefined) =>
+    writing("addMany", ({ vectors }) =>
       Effect.gen(function*() {
-        yield* put(prepared, ready)
+        yield* Documents.put(sql, t, vectors, prepared)
         if (operation === undefined) return
         yield* sql`INSERT INTO ${t.operations} (operation, document)
           SELECT ${operation}::text, unnest(${textArray(sql, prepared.map(({ document }) => document.id))})
@@ -252,18 +200,21 @@ const build = Effect.fnUntraced(function*(
     )
 
   /**
-   * Tells the planner what the tables became, which an embedded database has nobody else to do, forgets old operations and
-   * makes the index of vectors. What is stored stays stored when this fails.
+   * Forgets old operations, gathers the postings of small writes, tells the planner what the tables became, which an
+   * embedded database has nobody else to do, and makes the index of vectors. What is stored stays stored when this fails.
    */
   const tend = Effect.suspend(() => {
     unattended = 0
-    const tables = [t.documents, t.terms, t.postings]
-    return Effect.forEach(tables, (table) => sql`ANALYZE ${table}`, { discard: true }).pipe(
-      Effect.andThen(
-        sql`DELETE FROM ${t.operations} WHERE stored_at < now() - ${keepOperations}::float8 * interval '1 second'`
-      ),
-      Effect.andThen(ready),
-      Effect.flatMap(({ vectors }) => vectors._tag === "None" ? Effect.void : Vectors.makeIndex(sql, t, vectors)),
+    const tables = [t.documents, t.postings]
+    return Effect.gen(function*() {
+      const { vectors } = yield* ready
+      yield* sql`DELETE FROM ${t.operations} WHERE stored_at < now() - ${keepOperations}::float8 * interval '1 second'`
+      for (const terms of yield* Words.scattered(sql, t)) {
+        yield* writing("maintain", () => Words.gather(sql, t, terms))
+      }
+      for (const table of tables) yield* sql`ANALYZE ${table}`
+      if (vectors._tag === "Indexed") yield* Vectors.makeIndex(sql, t, vectors)
+    }).pipe(
       typed("maintain"),
       Effect.catch((error) => Effect.logWarning(`${name} could not tend its tables: ${error.message}`))
     )
@@ -295,9 +246,9 @@ const build = Effect.fnUntraced(function*(
       const made = yield* embedder.embed(documents.map(embeddingText), "document").pipe(
         Effect.catch((error) => error.verdicts.fallback === "Stop" ? embed(documents) : Effect.fail(error))
       )
-      const given = rows.flatMap(({ no, version }, i) => {
+      const given = rows.flatMap(({ no }, i) => {
         const vector = made[i]
-        return vector === undefined ? [] : [{ no, version, values: vector.values }]
+        return vector === undefined ? [] : [{ no, values: vector.values }]
       })
       embedded += yield* writing("embedMissing", () => Vectors.addMissing(sql, t, vectors, given))
       seen += rows.length
@@ -308,49 +259,37 @@ const build = Effect.fnUntraced(function*(
     return embedded
   })
 
-  const read = (id: DocumentId): Effect.Effect<Document | undefined, SqlError> =>
-    Effect.map(
-      sql<Row>`SELECT ${columns(sql)} FROM ${t.documents} AS d WHERE d.id = ${id}`,
-      ([row]) => row === undefined ? undefined : toDocument(row)
-    )
-
   const update = Effect.fnUntraced(function*(id: DocumentId, patch: DocumentPatch) {
     yield* checkPatch(name, patch)
-    const before = yield* typed("update")(Effect.andThen(ready, read(id)))
+    const before = yield* typed("update")(Effect.andThen(ready, Documents.read(sql, t, id)))
     if (before === undefined) return Option.none<Document>()
     const changed: Document = { ...before, ...patch, id }
     // Embedding takes its time, so it is done before the lock is taken.
     const prepared = yield* withVectors([changed])
-    return yield* writing("update", (ready) =>
+    return yield* writing("update", ({ vectors }) =>
       Effect.gen(function*() {
-        const now = yield* read(id)
+        const now = yield* Documents.read(sql, t, id)
         if (now === undefined) return Option.none<Document>()
         const merged: Document = { ...now, ...patch, id }
         const same = merged.title === changed.title && merged.content === changed.content
         // Somebody else changed the text meanwhile: what is stored now is embedded, in the lock.
-        yield* put(same ? [{ document: merged, vector: prepared[0]?.vector }] : yield* withVectors([merged]), ready)
+        const current = same ? [{ document: merged, vector: prepared[0]?.vector }] : yield* withVectors([merged])
+        yield* Documents.put(sql, t, vectors, current)
         return Option.some(merged)
       }))
   })
 
   const remove = (id: DocumentId) =>
-    writing("delete", () =>
-      Effect.gen(function*() {
-        yield* Words.remove(sql, t, [id])
-        const rows = yield* sql`DELETE FROM ${t.documents} WHERE id = ${id} RETURNING no`
-        return rows.length > 0
-      }))
+    writing("delete", () => Effect.map(Documents.remove(sql, t, [id]), (gone) => gone.length > 0))
 
   // --- reads
 
   const list = Effect.fnUntraced(function*(request: ListRequest = {}): Effect.fn.Return<Page, ProviderError> {
     const limit = yield* checkList(name, request)
-    const rows = yield* reading("list", 1, () =>
-      sql<Row>`SELECT ${columns(sql)} FROM ${t.documents} AS d
-        ${request.after === undefined ? sql`` : sql`WHERE d.id > ${request.after}`} ORDER BY d.id LIMIT ${limit + 1}`)
-    const documents = rows.slice(0, limit).map(toDocument)
+    const found = yield* reading("list", 1, () => Documents.page(sql, t, request.after, limit + 1))
+    const documents = found.slice(0, limit)
     const last = documents.at(-1)
-    return { documents, ...(rows.length > limit && last !== undefined ? { next: last.id } : {}) }
+    return { documents, ...(found.length > limit && last !== undefined ? { next: last.id } : {}) }
   })
 
   const statistics = (terms: ReadonlyArray<string>) =>
@@ -389,7 +328,7 @@ const build = Effect.fnUntraced(function*(
     search: (request) => Effect.flatMap(typed("search")(ready), ({ vectors }) => search(vectors)(request)),
     add,
     addMany,
-    get: (id) => Effect.map(typed("get")(Effect.andThen(ready, read(id))), Option.fromUndefinedOr),
+    get: (id) => Effect.map(typed("get")(Effect.andThen(ready, Documents.read(sql, t, id))), Option.fromUndefinedOr),
     update,
     delete: remove,
     list,

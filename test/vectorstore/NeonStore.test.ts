@@ -10,6 +10,7 @@ import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
 import { Document, DocumentId, type Filter, type Service } from "../../src/vectorstore/VectorStore.ts"
 import * as Embedded from "../embedded.ts"
 import { eventually } from "../testing/eventually.ts"
+import { drift } from "./drift.ts"
 import * as scifact from "./scifact.ts"
 
 const Database = Layer.merge(Embedded.layer, Embedder.local)
@@ -213,6 +214,63 @@ layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("NeonStore
       assert.deepStrictEqual(yield* hits(narrow, "zebras", "vector"), ["narrow"])
       assert.deepStrictEqual(yield* hits(wide, "zebras", "vector"), ["wide"])
       assert.strictEqual((yield* wide.stats).embedded, 1)
+    }))
+
+  it.effect(
+    "keeps the index of words in step through changes one by one, and gathers what they scattered",
+    () =>
+      Effect.gen(function*() {
+        const sql = yield* SqlClient
+        const store = yield* NeonStore.make({ schema: "scattered" })
+        const words = ["zebras graze", "zebras drink", "lions sleep and zebras graze", "giraffes browse"]
+        for (let i = 0; i < 160; i++) yield* store.add(document(`d${i % 120}`, `${words[i % 4]} ${i}`))
+        for (let i = 0; i < 20; i++) yield* store.delete(DocumentId.make(`d${i * 3}`))
+        yield* store.update(DocumentId.make("d1"), { content: "zebras and zebras" })
+        const rows = Effect.map(
+          sql<
+            { readonly rows: number }
+          >`SELECT count(*)::int AS rows FROM scattered.posting_lists WHERE term = 'zebra'`,
+          ([row]) => row?.rows ?? 0
+        )
+        const before = yield* hits(store, "zebras graze", "lexical")
+        assert.deepStrictEqual(yield* drift(sql, "scattered"), [])
+        assert.isAtLeast(yield* rows, 64)
+        yield* store.embedMissing()
+        assert.deepStrictEqual(yield* drift(sql, "scattered"), [])
+        assert.isAtMost(yield* rows, 3)
+        assert.deepStrictEqual(yield* hits(store, "zebras graze", "lexical"), before)
+        // What is gathered can be taken out again.
+        for (let i = 0; i < 120; i++) yield* store.delete(DocumentId.make(`d${i}`))
+        assert.deepStrictEqual(yield* sql`TABLE scattered.posting_lists`, [])
+      }),
+    60_000
+  )
+
+  it.effect("takes over an index of the first version, a row for each posting", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      const all = (yield* scifact.documents).slice(0, 150)
+      const first = yield* NeonStore.makeLexical({ schema: "former" })
+      yield* first.addMany(all)
+      const queries = (yield* scifact.queries).slice(0, 20)
+      const answers = (store: Service) => Effect.forEach(queries, ({ text }) => hits(store, text, "lexical"))
+      const before = yield* answers(first)
+      yield* sql`CREATE TABLE former.terms (
+        no int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, term text COLLATE "C" NOT NULL UNIQUE, frequency int NOT NULL
+      )`
+      yield* sql`INSERT INTO former.terms (term, frequency)
+        SELECT term, sum(cardinality(documents)) FROM former.posting_lists GROUP BY term ORDER BY random()`
+      yield* sql`CREATE TABLE former.postings AS
+        SELECT terms.no AS term, x.document, x.count, x.length
+        FROM former.posting_lists AS p JOIN former.terms AS terms ON terms.term = p.term,
+          unnest(p.documents, p.counts, p.lengths) AS x (document, count, length)`
+      yield* sql`DROP TABLE former.posting_lists`
+      yield* sql`DELETE FROM former.migrations WHERE version = 2`
+      const second = yield* NeonStore.makeLexical({ schema: "former" })
+      assert.deepStrictEqual(yield* answers(second), before)
+      assert.deepStrictEqual(yield* drift(sql, "former"), [])
+      yield* second.add(document("new", "a wholly new quokka"))
+      assert.deepStrictEqual(yield* hits(second, "quokka", "lexical"), ["new"])
     }))
 
   it.effect("makes its tables again when somebody took them away", () =>

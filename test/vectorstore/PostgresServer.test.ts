@@ -6,6 +6,7 @@ import * as Embedder from "../../src/vectorstore/Embedder.ts"
 import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
 import { Document, DocumentId } from "../../src/vectorstore/VectorStore.ts"
 import { missing, start } from "../testing/postgresServer.ts"
+import { drift } from "./drift.ts"
 
 // The server has no pgvector (Debian's has none): what is tested here is what one embedded session cannot show.
 const pool = (url: string) => NeonStore.layerPool({ url: Redacted.make(url), maxConnections: 10 })
@@ -85,11 +86,7 @@ function tests(it: Vitest.MethodsNonLive<Server>): void {
             : store.add(document(i % 20, i % 2 === 0 ? "zebras graze slowly" : "slowly grazing lions")),
         { concurrency: 10, discard: true }
       )
-      const drift = yield* sql`
-      SELECT terms.term, terms.frequency, count(p.document)::int AS counted
-      FROM holdfast.terms AS terms LEFT JOIN holdfast.postings AS p ON p.term = terms.no
-      GROUP BY terms.no HAVING terms.frequency <> count(p.document)`
-      assert.deepStrictEqual(drift, [])
+      assert.deepStrictEqual(yield* drift(sql, "holdfast"), [])
       const [totals] = yield* sql`
       SELECT c.documents = (SELECT count(*) FROM holdfast.documents) AS documents,
         c.length = (SELECT coalesce(sum(length), 0) FROM holdfast.documents) AS length FROM holdfast.collection AS c`

@@ -1,4 +1,6 @@
 /** Documents as rows of an answer, and lists as parameters. */
+import { PgTypes } from "@effect/sql-pg"
+import { Result } from "effect"
 import type { SqlClient } from "effect/sql/SqlClient"
 import type { Fragment } from "effect/sql/Statement"
 import { type Document, DocumentId, type Hit } from "../VectorStore.ts"
@@ -26,10 +28,9 @@ export const toDocument = ({ attributes, content, id, title }: Row): Document =>
 
 export const toHit = (row: Scored): Hit => ({ ...toDocument(row), score: row.score })
 
-// Lists go as one text each: an array parameter must not mix whole numbers and fractions.
-export const textArray = (sql: SqlClient, texts: ReadonlyArray<string>): Fragment =>
-  sql`ARRAY(SELECT json_array_elements_text(${JSON.stringify(texts)}::text::json))`
-export const intArray = (sql: SqlClient, numbers: ReadonlyArray<number>): Fragment =>
-  sql`${`{${numbers.join(",")}}`}::text::int[]`
-export const floatArray = (sql: SqlClient, numbers: ReadonlyArray<number>): Fragment =>
-  sql`${`{${numbers.join(",")}}`}::text::float8[]`
+// Lists go as arrays of a given type, in binary: guessed from its elements, one type would have to fit them all.
+const array = (oid: number) => (sql: SqlClient, values: ReadonlyArray<string | number>): Fragment =>
+  sql`${Result.getOrThrow(PgTypes.array(values, oid))}`
+export const textArray: (sql: SqlClient, values: ReadonlyArray<string>) => Fragment = array(PgTypes.OID.text)
+export const intArray: (sql: SqlClient, values: ReadonlyArray<number>) => Fragment = array(PgTypes.OID.int4)
+export const floatArray: (sql: SqlClient, values: ReadonlyArray<number>) => Fragment = array(PgTypes.OID.float8)

@@ -8,7 +8,6 @@ import { transaction } from "./transaction.ts"
 export interface Tables {
   readonly schema: string
   readonly documents: Fragment
-  readonly terms: Fragment
   readonly postings: Fragment
   readonly collection: Fragment
   readonly spaces: Fragment
@@ -17,21 +16,20 @@ export interface Tables {
   readonly migrations: Fragment
 }
 
-export const tables = (sql: SqlClient, schema: string): Tables => {
-  // The schema is named in every statement: a pooler keeps no search_path.
-  const named = (table: string): Fragment => sql.literal(`"${schema.replaceAll("\"", "\"\"")}"."${table}"`)
-  return {
-    schema,
-    documents: named("documents"),
-    terms: named("terms"),
-    postings: named("postings"),
-    collection: named("collection"),
-    spaces: named("spaces"),
-    embeddings: named("embeddings"),
-    operations: named("operations"),
-    migrations: named("migrations")
-  }
-}
+/** A table by its name; the schema is named in every statement, for a pooler keeps no search_path. */
+const named = (sql: SqlClient, schema: string, table: string): Fragment =>
+  sql.literal(`"${schema.replaceAll("\"", "\"\"")}"."${table}"`)
+
+export const tables = (sql: SqlClient, schema: string): Tables => ({
+  schema,
+  documents: named(sql, schema, "documents"),
+  postings: named(sql, schema, "posting_lists"),
+  collection: named(sql, schema, "collection"),
+  spaces: named(sql, schema, "spaces"),
+  embeddings: named(sql, schema, "embeddings"),
+  operations: named(sql, schema, "operations"),
+  migrations: named(sql, schema, "migrations")
+})
 
 /** The one number that the writers and migrators of a schema wait for; held to the end of the transaction. */
 export const lockKey = (schema: string): string => `holdfast/${schema}`
@@ -39,11 +37,14 @@ export const lockKey = (schema: string): string => `holdfast/${schema}`
 export const takeLock = (sql: SqlClient, schema: string): Fragment =>
   sql`pg_advisory_xact_lock(hashtextextended(${lockKey(schema)}, 0))`
 
-type Migration = (sql: SqlClient, t: Tables) => ReadonlyArray<Fragment>
+/** How many documents a row of postings is begun with; gathered ones hold from half of it on, in 2 kB: no more is kept apart. */
+export const listLength = 96
+
+type Migration = (sql: SqlClient, t: Tables, named: (table: string) => Fragment) => ReadonlyArray<Fragment>
 
 /** In order; what has run once is never changed, only added to. */
 const migrations: ReadonlyArray<Migration> = [
-  (sql, t) => [
+  (sql, t, named) => [
     sql`CREATE TABLE ${t.documents} (
       no int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
       id text COLLATE "C" NOT NULL UNIQUE,
@@ -56,13 +57,13 @@ const migrations: ReadonlyArray<Migration> = [
       updated_at timestamptz NOT NULL DEFAULT now()
     )`,
     sql`CREATE INDEX ON ${t.documents} USING gin (attributes jsonb_path_ops)`,
-    sql`CREATE TABLE ${t.terms} (
+    sql`CREATE TABLE ${named("terms")} (
       no int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
       term text COLLATE "C" NOT NULL UNIQUE,
       frequency int NOT NULL
     ) WITH (fillfactor = 70)`,
     // Rows of 16 bytes and a key that answers without them; no foreign keys, for they would double the cost of a write.
-    sql`CREATE TABLE ${t.postings} (
+    sql`CREATE TABLE ${named("postings")} (
       term int NOT NULL,
       document int NOT NULL,
       count int NOT NULL,
@@ -81,6 +82,30 @@ const migrations: ReadonlyArray<Migration> = [
       stored_at timestamptz NOT NULL DEFAULT now(),
       PRIMARY KEY (operation, document)
     )`
+  ],
+  // Postings were a row each, which is what a batch spent its time on.
+  (sql, t, named) => [
+    sql`CREATE TABLE ${t.postings} (
+      term text COLLATE "C" NOT NULL,
+      first int NOT NULL,
+      documents int[] NOT NULL,
+      counts int[] NOT NULL,
+      lengths int[] NOT NULL,
+      PRIMARY KEY (term, first)
+    )`,
+    // Nothing is looked for by what is in them, and to count it takes long.
+    sql`ALTER TABLE ${t.postings} ALTER documents SET STATISTICS 0, ALTER counts SET STATISTICS 0,
+      ALTER lengths SET STATISTICS 0`,
+    sql`INSERT INTO ${t.postings} (term, first, documents, counts, lengths)
+      SELECT term, min(document), array_agg(document ORDER BY document), array_agg(count ORDER BY document),
+        array_agg(length ORDER BY document)
+      FROM (
+        SELECT terms.term, p.document, p.count, p.length,
+          (row_number() OVER (PARTITION BY p.term ORDER BY p.document) - 1) / ${listLength}::int AS place
+        FROM ${named("postings")} AS p JOIN ${named("terms")} AS terms ON terms.no = p.term
+      ) AS p
+      GROUP BY term, place ORDER BY term, place`,
+    sql`DROP TABLE ${named("postings")}, ${named("terms")}`
   ]
 ]
 
@@ -112,7 +137,8 @@ export const migrate = Effect.fnUntraced(function*(sql: SqlClient, t: Tables) {
   yield* transaction(
     sql,
     Effect.gen(function*() {
-      yield* sql`SELECT ${takeLock(sql, t.schema)}`
+      yield* sql`SELECT ${takeLock(sql, t.schema)}, set_config('statement_timeout', '0', true),
+        set_config('work_mem', '64MB', true)`
       const done = yield* version
       if (done === 0) {
         yield* sql`CREATE SCHEMA IF NOT EXISTS ${sql.literal(literal)}`
@@ -122,7 +148,7 @@ export const migrate = Effect.fnUntraced(function*(sql: SqlClient, t: Tables) {
       }
       for (const [index, migration] of migrations.entries()) {
         if (index < done) continue
-        for (const statement of migration(sql, t)) yield* sql`${statement}`
+        for (const statement of migration(sql, t, (table) => named(sql, t.schema, table))) yield* sql`${statement}`
         yield* sql`INSERT INTO ${t.migrations} (version) VALUES (${index + 1})`
       }
     })

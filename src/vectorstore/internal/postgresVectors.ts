@@ -160,10 +160,9 @@ export const add = (
     JSON.stringify(embeddings.map(({ document, values }) => ({ document, embedding: vectorText(values) })))
   }::text::json) AS x (document int, embedding text)`
 
-/** A row without a vector, as it was when it was read. */
+/** A document without a vector, by its number. */
 export interface Missing extends Row {
   readonly no: number
-  readonly version: string
 }
 
 const withoutVector = (sql: SqlClient, t: Tables, { space }: Indexed): Fragment =>
@@ -178,25 +177,23 @@ export const countMissing = (sql: SqlClient, t: Tables, vectors: Indexed) =>
 
 /** The next documents without a vector, after the number `after`. */
 export const missing = (sql: SqlClient, t: Tables, vectors: Indexed, after: number, limit: number) =>
-  sql<Missing>`SELECT d.no, d.updated_at::text AS version, ${columns(sql)} ${withoutVector(sql, t, vectors)}
+  sql<Missing>`SELECT d.no, ${columns(sql)} ${withoutVector(sql, t, vectors)}
     AND d.no > ${after} ORDER BY d.no LIMIT ${limit}`
 
-/** Stores what was embedded, and says how many: a document that was changed meanwhile has another text than the one embedded. */
+/** Stores what was embedded, and says how many: a document that was changed meanwhile has another number and another text. */
 export const addMissing = (
   sql: SqlClient,
   t: Tables,
   { space }: Indexed,
-  embeddings: ReadonlyArray<Pick<Missing, "no" | "version"> & { readonly values: ReadonlyArray<number> }>
+  embeddings: ReadonlyArray<Pick<Missing, "no"> & { readonly values: ReadonlyArray<number> }>
 ) =>
   Effect.map(
     sql`INSERT INTO ${t.embeddings} (document, space, embedding)
       SELECT x.document, ${space}::int, x.embedding::vector
       FROM json_to_recordset(${
-      JSON.stringify(
-        embeddings.map(({ no, values, version }) => ({ document: no, version, embedding: vectorText(values) }))
-      )
-    }::text::json) AS x (document int, version text, embedding text)
-      JOIN ${t.documents} AS d ON d.no = x.document AND d.updated_at = x.version::timestamptz
+      JSON.stringify(embeddings.map(({ no, values }) => ({ document: no, embedding: vectorText(values) })))
+    }::text::json) AS x (document int, embedding text)
+      JOIN ${t.documents} AS d ON d.no = x.document
       ON CONFLICT DO NOTHING RETURNING document`,
     (rows) => rows.length
   )

@@ -1,6 +1,13 @@
 /**
  * The index of words in Postgres: which documents hold a term and how often, ranked by BM25 in SQL. Phrases and excluded
  * words are looked up in the documents' own `tsvector`.
+ *
+ * **Details**
+ *
+ * A term's postings are lists of documents in the order of their numbers, a row for each stretch of it. Whatever is
+ * written has higher numbers than all before, so that a write adds rows and touches none, one for each of its terms
+ * however many documents hold it; and so that the row a posting is in can be told from the number alone. What many
+ * small writes left is gathered into longer rows by `gather`.
  */
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql/SqlClient"
@@ -11,7 +18,146 @@ import type { LexicalQuery, Phrase } from "../../internal/lexicalQuery.ts"
 import type { Filter, Hit } from "../VectorStore.ts"
 import { compile } from "./filterSql.ts"
 import { columns, floatArray, intArray, type Scored, textArray, toHit } from "./postgresRows.ts"
-import type { Tables } from "./postgresSchema.ts"
+import { listLength, type Tables } from "./postgresSchema.ts"
+
+// --- writes
+
+/** Puts the documents into the index, in one statement. Their numbers must be higher than all in the index. */
+export const add = Effect.fnUntraced(
+  function*(sql: SqlClient, t: Tables, entries: ReadonlyArray<readonly [no: number, terms: Terms]>) {
+    const { counts, documents, ends, lengths, starts, terms, totalLength } = lists(entries)
+    yield* sql`WITH counted AS (
+        UPDATE ${t.collection} SET documents = documents + ${entries.length}::int, length = length + ${totalLength}::int
+      ),
+      given AS (SELECT ${intArray(sql, documents)} AS documents, ${intArray(sql, counts)} AS counts, ${
+      intArray(sql, lengths)
+    } AS lengths)
+      INSERT INTO ${t.postings} (term, first, documents, counts, lengths)
+      SELECT x.term, documents[x.start], documents[x.start:x.end], counts[x.start:x.end], lengths[x.start:x.end]
+      FROM given, unnest(${textArray(sql, terms)}, ${intArray(sql, starts)}, ${intArray(sql, ends)})
+        AS x (term, start, "end")`
+  }
+)
+
+/** All postings, by term and then by document, with where each row of them starts and ends; counted from 1. */
+const lists = (entries: ReadonlyArray<readonly [no: number, terms: Terms]>) => {
+  const inOrder = [...entries].sort(([a], [b]) => a - b)
+  const frequencies = new Map<string, number>()
+  let totalLength = 0
+  for (const [, { length, positions }] of inOrder) {
+    totalLength += length
+    for (const term of positions.keys()) frequencies.set(term, (frequencies.get(term) ?? 0) + 1)
+  }
+  const terms: Array<string> = []
+  const starts: Array<number> = []
+  const ends: Array<number> = []
+  const places = new Map<string, number>()
+  let postings = 0
+  // In the order of the table's key.
+  for (const term of Array.from(frequencies.keys()).sort()) {
+    places.set(term, postings)
+    const end = postings + (frequencies.get(term) ?? 0)
+    for (; postings < end; postings = Math.min(end, postings + listLength)) {
+      terms.push(term)
+      starts.push(postings + 1)
+      ends.push(Math.min(end, postings + listLength))
+    }
+  }
+  const documents = Array.from<number>({ length: postings })
+  const counts = Array.from<number>({ length: postings })
+  const lengths = Array.from<number>({ length: postings })
+  for (const [no, { length, positions }] of inOrder) {
+    for (const [term, { length: count }] of positions) {
+      const place = places.get(term) ?? 0
+      places.set(term, place + 1)
+      documents[place] = no
+      counts[place] = count
+      lengths[place] = length
+    }
+  }
+  return { terms, starts, ends, documents, counts, lengths, totalLength }
+}
+
+/** The row that holds the term's posting of the document, if there is one. */
+const holding = (sql: SqlClient, t: Tables, term: string, document: string): Fragment =>
+  sql`(SELECT * FROM ${t.postings} AS p WHERE p.term = ${sql.literal(term)} AND p.first <= ${sql.literal(document)}
+    ORDER BY p.first DESC LIMIT 1)`
+
+/** Steps of a statement that take documents out of the index; `gone` is a step before it, with their former rows. */
+export const remove = (sql: SqlClient, t: Tables): Fragment =>
+  sql`held AS MATERIALIZED (
+      SELECT p.term, p.first, array_agg(gone.no) AS documents
+      FROM gone CROSS JOIN LATERAL unnest(gone.lexemes) AS x
+        CROSS JOIN LATERAL ${holding(sql, t, "x.lexeme", "gone.no")} AS p
+      GROUP BY p.term, p.first
+    ),
+    emptied AS (
+      DELETE FROM ${t.postings} AS p USING held
+      WHERE p.term = held.term AND p.first = held.first AND p.documents <@ held.documents
+    ),
+    shortened AS (
+      UPDATE ${t.postings} AS p SET (documents, counts, lengths) = (
+        SELECT array_agg(x.document ORDER BY x.document), array_agg(x.count ORDER BY x.document),
+          array_agg(x.length ORDER BY x.document)
+        FROM unnest(p.documents, p.counts, p.lengths) AS x (document, count, length)
+        WHERE x.document <> ALL (held.documents)
+      ) FROM held
+      WHERE p.term = held.term AND p.first = held.first AND NOT p.documents <@ held.documents
+    ),
+    lowered AS (
+      UPDATE ${t.collection} AS c SET documents = c.documents - gone.documents, length = c.length - gone.length
+      FROM (SELECT count(*) AS documents, coalesce(sum(length), 0) AS length FROM gone) AS gone
+    )`
+
+/** A term in this many rows is worth gathering, where they hold fewer than `shortList` documents each. */
+const manyLists = 64
+const shortList = 8
+
+/** How many rows are gathered in one transaction, that others need not wait for long. */
+const gatheredAtOnce = 10_000
+
+/** The terms that many small writes left scattered, in parts for `gather`. */
+export const scattered = (sql: SqlClient, t: Tables) =>
+  Effect.map(
+    sql<{ readonly term: string; readonly rows: number }>`
+      SELECT term, count(*)::int AS rows FROM ${t.postings} GROUP BY term
+      HAVING count(*) >= ${manyLists} AND sum(cardinality(documents)) < ${shortList} * count(*) ORDER BY term`,
+    (found) => {
+      const parts: Array<Array<string>> = []
+      let room = 0
+      for (const { rows, term } of found) {
+        if (room < rows) {
+          parts.push([])
+          room = gatheredAtOnce
+        }
+        parts.at(-1)?.push(term)
+        room -= rows
+      }
+      return parts
+    }
+  )
+
+/** Makes rows of half a list or more of neighbours that hold less. */
+export const gather = (sql: SqlClient, t: Tables, terms: ReadonlyArray<string>) =>
+  sql`WITH placed AS (
+      SELECT term, first, (
+        sum(cardinality(documents)) OVER (PARTITION BY term ORDER BY first) - cardinality(documents)
+      ) / ${listLength / 2}::int AS place
+      FROM ${t.postings} WHERE term = ANY (${textArray(sql, terms)})
+    ),
+    crowded AS (SELECT term, first, place, count(*) OVER (PARTITION BY term, place) AS rows FROM placed),
+    gone AS (
+      DELETE FROM ${t.postings} AS p USING crowded AS c
+      WHERE c.rows > 1 AND p.term = c.term AND p.first = c.first
+      RETURNING p.term, c.place, p.documents, p.counts, p.lengths
+    )
+    INSERT INTO ${t.postings} (term, first, documents, counts, lengths)
+    SELECT gone.term, min(x.document), array_agg(x.document ORDER BY x.document),
+      array_agg(x.count ORDER BY x.document), array_agg(x.length ORDER BY x.document)
+    FROM gone CROSS JOIN LATERAL unnest(gone.documents, gone.counts, gone.lengths) AS x (document, count, length)
+    GROUP BY gone.term, gone.place`
+
+// --- searches
 
 /**
  * How many postings a search without a condition reads in full. The rarest terms come first; documents that hold none of
@@ -19,85 +165,24 @@ import type { Tables } from "./postgresSchema.ts"
  */
 const postingsRead = 10_000
 
-/** Takes the documents out of the index. */
-export const remove = (sql: SqlClient, t: Tables, ids: ReadonlyArray<string>) =>
-  sql`WITH gone AS (SELECT no, length, lexemes FROM ${t.documents} WHERE id = ANY (${textArray(sql, ids)})),
-    held AS MATERIALIZED (
-      SELECT gone.no AS document, terms.no AS term
-      FROM gone, unnest(gone.lexemes) AS x JOIN ${t.terms} AS terms ON terms.term = x.lexeme
-    ),
-    removed AS (
-      DELETE FROM ${t.postings} AS p USING held WHERE p.term = held.term AND p.document = held.document
-    ),
-    lowered AS (
-      UPDATE ${t.terms} AS terms SET frequency = frequency - held.documents
-      FROM (SELECT term, count(*)::int AS documents FROM held GROUP BY term) AS held WHERE terms.no = held.term
-    )
-    UPDATE ${t.collection} AS c SET documents = c.documents - gone.documents, length = c.length - gone.length
-    FROM (SELECT count(*) AS documents, coalesce(sum(length), 0) AS length FROM gone) AS gone`
-
-/** Puts the documents into the index: one statement for the terms, one for the postings, however many. */
-export const add = Effect.fnUntraced(
-  function*(sql: SqlClient, t: Tables, entries: ReadonlyArray<readonly [no: number, terms: Terms]>) {
-    const postings = new Map<string, Array<readonly [document: number, count: number, length: number]>>()
-    let length = 0
-    for (const [document, terms] of entries) {
-      length += terms.length
-      for (const [term, { length: count }] of terms.positions) {
-        const posting = [document, count, terms.length] as const
-        const known = postings.get(term)
-        if (known === undefined) postings.set(term, [posting])
-        else known.push(posting)
-      }
-    }
-    const frequencies = Array.from(postings.values(), (documents) => documents.length)
-    // Not by ON CONFLICT: it would take a number of the 2 billion for each term that is there already.
-    const terms = yield* sql<{ readonly no: number; readonly term: string }>`
-      WITH given AS MATERIALIZED (
-        SELECT term, documents
-        FROM unnest(${textArray(sql, [...postings.keys()])}, ${intArray(sql, frequencies)}) AS x (term, documents)
-      ),
-      raised AS (
-        UPDATE ${t.terms} AS terms SET frequency = frequency + given.documents
-        FROM given WHERE terms.term = given.term RETURNING terms.no, terms.term
-      ),
-      added AS (
-        INSERT INTO ${t.terms} (term, frequency) SELECT term, documents FROM given
-        WHERE NOT EXISTS (SELECT FROM ${t.terms} AS known WHERE known.term = given.term) RETURNING no, term
-      )
-      SELECT no, term FROM raised UNION ALL SELECT no, term FROM added ORDER BY no`
-    const rows = terms.flatMap(({ no, term }) =>
-      (postings.get(term) ?? []).map(([document, count, length]) => [no, document, count, length] as const)
-    )
-    const column = (i: 0 | 1 | 2 | 3): Fragment => intArray(sql, rows.map((row) => row[i]))
-    yield* sql`WITH counted AS (
-        UPDATE ${t.collection} SET documents = documents + ${entries.length}::int, length = length + ${length}::int
-      )
-      INSERT INTO ${t.postings} (term, document, count, length)
-      SELECT * FROM unnest(${column(0)}, ${column(1)}, ${column(2)}, ${column(3)})`
-  }
-)
-
 /** How many documents there are, how long they are, and which of the terms occur in how many of them. */
 export const statistics = Effect.fnUntraced(function*(sql: SqlClient, t: Tables, terms: ReadonlyArray<string>) {
   const rows = yield* sql<{
-    readonly no: number | null
     readonly term: string | null
     readonly frequency: number | null
     readonly documents: number
     readonly length: number
-  }>`SELECT terms.no, terms.term, terms.frequency, c.documents::int, c.length::float8
-    FROM ${t.collection} AS c LEFT JOIN ${t.terms} AS terms ON terms.term = ANY (${
-    textArray(sql, terms)
-  }) AND terms.frequency > 0`
+  }>`SELECT p.term, p.frequency, c.documents::int, c.length::float8
+    FROM ${t.collection} AS c LEFT JOIN (
+      SELECT term, sum(cardinality(documents))::int AS frequency FROM ${t.postings}
+      WHERE term = ANY (${textArray(sql, terms)}) GROUP BY term
+    ) AS p ON true`
   const [first] = rows
   const documents = first?.documents ?? 0
   return {
     documents,
     meanLength: Math.max(1, (first?.length ?? 0) / Math.max(1, documents)),
-    terms: rows.flatMap(({ frequency, no, term }) =>
-      no === null || term === null || frequency === null ? [] : [{ no, term, frequency }]
-    )
+    terms: rows.flatMap(({ frequency, term }) => term === null || frequency === null ? [] : [{ term, frequency }])
   }
 })
 
@@ -123,30 +208,32 @@ export const ranked = Effect.fnUntraced(
     const { documents, meanLength, terms } = yield* statistics(sql, t, query.terms)
     if (terms.length === 0) return []
     const worth = new Map(terms.map(({ frequency, term }) => [term, idf(documents, frequency)]))
-    const rarestFirst = [...terms].sort((a, b) => a.frequency - b.frequency || a.no - b.no)
+    const rarestFirst = [...terms].sort((a, b) => a.frequency - b.frequency || (a.term < b.term ? -1 : 1))
     const condition = conditions(sql, query, filter)
     let sum = 0
     const read = condition === undefined
       ? rarestFirst.filter(({ frequency }, i) => (sum += frequency) <= postingsRead || i === 0)
       : rarestFirst
     const skipped = rarestFirst.slice(read.length)
-    const wanted = (terms: ReadonlyArray<{ readonly no: number; readonly term: string }>) =>
-      sql`unnest(${intArray(sql, terms.map(({ no }) => no))}, ${
+    const wanted = (terms: ReadonlyArray<{ readonly term: string }>) =>
+      sql`unnest(${textArray(sql, terms.map(({ term }) => term))}, ${
         floatArray(sql, terms.map(({ term }) => (worth.get(term) ?? 0) * (k1 + 1)))
       }) AS wanted (term, worth)`
-    const share = sql`wanted.worth * p.count / (p.count + ${k1 * (1 - b)}::float8 + ${
-      (k1 * b) / meanLength
-    }::float8 * p.length)`
-    // OFFSET 0 keeps the planner from reading all postings to join them with a few terms.
-    const scored = sql`SELECT p.document, sum(${share}) AS score
+    const share = (count: string, length: string) =>
+      sql`wanted.worth * ${sql.literal(count)} / (${sql.literal(count)} + ${k1 * (1 - b)}::float8 + ${
+        (k1 * b) / meanLength
+      }::float8 * ${sql.literal(length)})`
+    // Unnested in the list of columns, which is quicker than in a join.
+    const scored = sql`SELECT p.document, sum(${share("p.count", "p.length")}) AS score
       FROM ${wanted(read)} CROSS JOIN LATERAL (
-        SELECT p.document, p.count, p.length FROM ${t.postings} AS p WHERE p.term = wanted.term OFFSET 0
+        SELECT unnest(p.documents) AS document, unnest(p.counts) AS count, unnest(p.lengths) AS length
+        FROM ${t.postings} AS p WHERE p.term = wanted.term
       ) AS p ${condition === undefined ? sql`` : sql`JOIN ${t.documents} AS d ON d.no = p.document WHERE ${condition}`}
       GROUP BY p.document ORDER BY score DESC LIMIT ${4 * pairDepth(limit)}`
     const looked = skipped.length === 0 ? sql`s.score` : sql`s.score + coalesce((
-        SELECT sum(${share}) FROM ${
-      wanted(skipped)
-    } JOIN ${t.postings} AS p ON p.term = wanted.term AND p.document = s.document
+        SELECT sum(${share("p.counts[at]", "p.lengths[at]")})
+        FROM ${wanted(skipped)} CROSS JOIN LATERAL ${holding(sql, t, "wanted.term", "s.document")} AS p
+          CROSS JOIN LATERAL array_position(p.documents, s.document) AS at
       ), 0)`
     const score = query.pairs.reduce((sum, pair) => {
       const value = pair.reduce((sum, { term }) => sum + (worth.get(term) ?? 0), 0) * pairWeight
@@ -168,11 +255,18 @@ export const ranked = Effect.fnUntraced(
 )
 
 /** A `tsvector` of the store's own terms; they are letters and digits, so nothing is quoted. Positions count from 1 to 16,383. */
-export const lexemes = ({ positions }: Terms): string =>
-  Array.from(positions, ([term, places]) => {
-    const kept = places.flatMap((place) => place < 16_383 ? [place + 1] : []).slice(0, 255)
-    return `'${term}':${kept.length === 0 ? 16_383 : kept.join(",")}`
-  }).join(" ")
+export const lexemes = ({ positions }: Terms): string => {
+  let text = ""
+  for (const [term, places] of positions) {
+    let kept = ""
+    let count = 0
+    for (const place of places) {
+      if (place < 16_383 && count++ < 255) kept += kept === "" ? place + 1 : `,${place + 1}`
+    }
+    text += ` '${term}':${kept === "" ? 16_383 : kept}`
+  }
+  return text
+}
 
 /** A `tsquery` for terms that stand so. */
 const phraseText = (phrase: Phrase): string =>
