@@ -28,21 +28,24 @@ export class Stores extends Context.Service<Stores, {
 /** What a demonstration does in another way than a server. */
 export interface Options {
   /** In place of the Postgres that the configuration names. */
-  readonly home?: ReturnType<typeof Home.layer> | undefined
+  readonly home?: Home.Store | undefined
   readonly breaker?: Pipeline.BreakerOptions | undefined
 }
 
-const makeUnified = (
+const makeUnified = Effect.fnUntraced(function*(
   { openai, recoveryTimeout, settings: _settings, timeout, ...configuration }: Configuration,
   options: Options
-) =>
-  UnifiedStore.make({
+) {
+  const home: { readonly store: Home.Store; readonly queue: Context.Context<never> } = options.home === undefined
+    ? yield* Home.lasting(configuration)
+    : { store: options.home, queue: Context.empty() }
+  const unified = UnifiedStore.make({
     sources: [
       // The time limit is for each of its requests: a batch of documents is many.
       ...(openai === undefined
         ? []
         : [{ name: "openai", layer: OpenAiStore.layer({ ...openai, requestTimeout: timeout }) }]),
-      { name: "neon", layer: options.home ?? Home.layer(configuration) }
+      { name: "neon", layer: home.store }
     ],
     pipeline: {
       // Rather the next provider at once than a long wait for this one.
@@ -56,6 +59,8 @@ const makeUnified = (
     cache: { fresh: "10 seconds", stale: "1 hour" },
     deadline: "2 minutes"
   })
+  return yield* Effect.provide(unified, home.queue)
+})
 
 /** None unless somebody opted in, by the environment or with a plan. */
 const chaosOf = ({ chaos }: Configuration) =>

@@ -48,7 +48,7 @@ export const ingest = Command.make(
         onNone: () =>
           Effect.flatMap(
             Effect.promise(() => import("./Home.ts")),
-            (Home) => Effect.provide(Effect.flatMap(VectorStore, run), Home.layer(configuration, false))
+            (Home) => Effect.provide(Effect.flatMap(VectorStore, run), Home.layer(configuration))
           )
       })
     for (const { error, file, id } of report.failed.slice(0, told)) {

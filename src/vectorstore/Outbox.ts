@@ -5,14 +5,15 @@
  * **Details**
  *
  * An entry names documents, not their content: delivering reads what the primary has then, so that late, repeated and
- * overtaken deliveries end in the same state. Entries wait in Effect's `PersistedQueue`: in the context's, which may be
- * in a database and outlive the process, else in memory.
+ * overtaken deliveries end in the same state. Entries wait in Effect's `PersistedQueue`: in the context's, such as that of
+ * `OutboxQueue`, which is in Postgres and outlives the process, else in memory.
  */
 import { Clock, Context, Duration, Effect, Layer, Option, Schedule, Schema, type Scope, Stream } from "effect"
 import { PersistedQueue } from "effect/persistence"
 import * as Event from "../Event.ts"
 import type { ProviderError } from "../ProviderError.ts"
 import * as Served from "../Served.ts"
+import * as OutboxQueue from "./OutboxQueue.ts"
 import { type BatchReport, type Document, DocumentId, type Service } from "./VectorStore.ts"
 
 /** A store with the policies that its calls go through. */
@@ -37,7 +38,7 @@ export interface Options {
 /** How far a mirror is behind. */
 export interface Lag {
   readonly mirror: string
-  /** Documents whose newest state it has not got, as far as this process knows. */
+  /** Documents whose newest state it has not got, as far as this process knows or finds in a queue that outlives it. */
   readonly pending: number
   /** How long the oldest of them waits. */
   readonly oldestMillis: number
@@ -68,7 +69,11 @@ export interface Outbox {
   readonly reconcile: (mirror?: string) => Effect.Effect<ReadonlyArray<Reconciled>, { readonly _tag: string }>
 }
 
-const Entry = Schema.Struct({ ids: Schema.Array(DocumentId) })
+const Entry = Schema.Struct({ ids: Schema.Array(DocumentId), change: Schema.Literals(["put", "delete"]) })
+const readEntry = Schema.decodeUnknownOption(Schema.fromJsonString(Entry))
+
+/** How often it is looked what waits in a queue that outlives the process: others may write and deliver beside us. */
+const lookEvery = "30 seconds"
 
 const entryLength = 100
 const readers = 8
@@ -93,10 +98,11 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
       Layer.build(Layer.provide(PersistedQueue.layer, PersistedQueue.layerStoreMemory)),
       Context.get(PersistedQueue.PersistedQueueFactory)
     )
+    const queueOf = (mirror: Party): string => `holdfast/${name}/${mirror.name}`
     const boxes = yield* Effect.forEach(mirrors, (mirror) =>
       Effect.map(
         factory.make({
-          name: `holdfast/${name}/${mirror.name}`,
+          name: queueOf(mirror),
           schema: Entry,
           // An outage may be long: what is not delivered is not given up.
           maxAttempts: 1_000_000,
@@ -106,6 +112,8 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
           mirror,
           queue,
           waiting: new Map<DocumentId, Waiting>(),
+          /** What was found in the queue, from a process before or beside this one. */
+          found: new Map<DocumentId, Waiting>(),
           refused: new Set<DocumentId>(),
           failing: false
         })
@@ -157,8 +165,13 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
             )
             if (again.some((ids) => ids.length > 0)) yield* sync(box, again.flat())
           }
-          for (const id of ids) if (box.waiting.get(id)?.entry === entry) box.waiting.delete(id)
-        })
+          for (const all of [box.waiting, box.found]) {
+            for (const id of ids) if (all.get(id)?.entry === entry) all.delete(id)
+          }
+        }).pipe(
+          // The queue keeps what it failed with, and no words of a provider.
+          Effect.mapError((error) => ({ _tag: Served.failure(box.mirror.name, error).category }))
+        )
       )
 
     const run = (box: Box) =>
@@ -181,19 +194,39 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
                 }
                 box.failing = true
                 // The queue itself may be what fails.
-                return Effect.sleep("100 millis")
+                return Effect.sleep("1 second")
               })
           }),
           Effect.forever
         )
     yield* Effect.forEach(boxes, (box) => Effect.forkScoped(run(box)), { discard: true })
 
+    const backlog = yield* Effect.serviceOption(OutboxQueue.Backlog)
+    const look = (box: Box, { read }: OutboxQueue.Backlog["Service"]) =>
+      Effect.map(read(queueOf(box.mirror)), (rows) => {
+        const now = clock.currentTimeMillisUnsafe()
+        box.found = new Map(
+          rows.flatMap(({ ageMillis, element, id: entry }) =>
+            Option.toArray(readEntry(element)).flatMap(({ change, ids }) =>
+              ids.map((id) => [id, { change, entry, since: now - ageMillis }] as const)
+            )
+          )
+        )
+      })
+    if (Option.isSome(backlog)) {
+      yield* Effect.forEach(boxes, (box) =>
+        Effect.ignore(look(box, backlog.value)).pipe(
+          Effect.repeat(Schedule.spaced(lookEvery)),
+          Effect.forkScoped
+        ), { discard: true })
+    }
+
     const offer = (box: Box, change: Change, ids: ReadonlyArray<DocumentId>): Effect.Effect<void> =>
       Effect.suspend(() => {
         const entry = crypto.randomUUID()
         const since = clock.currentTimeMillisUnsafe()
         for (const id of ids) box.waiting.set(id, { change, entry, since: box.waiting.get(id)?.since ?? since })
-        const offered = box.queue.offer({ ids }, { id: entry })
+        const offered = box.queue.offer({ ids, change }, { id: entry })
         return Effect.catch(offered, () => {
           note(box.mirror.name, "a write could not be recorded for it, and will be as soon as the queue is well")
           return Effect.retry(offered, redeliveries).pipe(Effect.ignore, Effect.forkIn(scope))
@@ -233,13 +266,17 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
             discard: true
           }
         ).pipe(Effect.uninterruptible),
-      pending: (mirror, id) => boxes.find((box) => box.mirror.name === mirror)?.waiting.get(id)?.change,
+      pending: (mirror, id) => {
+        const box = boxes.find((box) => box.mirror.name === mirror)
+        return (box?.waiting.get(id) ?? box?.found.get(id))?.change
+      },
       lag: Effect.sync(() => {
         const now = clock.currentTimeMillisUnsafe()
-        return boxes.map(({ mirror, refused, waiting }) => {
+        return boxes.map(({ found, mirror, refused, waiting }) => {
+          const all = new Map([...found, ...waiting])
           let oldest = now
-          for (const { since } of waiting.values()) oldest = Math.min(oldest, since)
-          return { mirror: mirror.name, pending: waiting.size, oldestMillis: now - oldest, refused: refused.size }
+          for (const { since } of all.values()) oldest = Math.min(oldest, since)
+          return { mirror: mirror.name, pending: all.size, oldestMillis: now - oldest, refused: refused.size }
         })
       }),
       drained: Effect.suspend(() =>

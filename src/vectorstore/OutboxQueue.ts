@@ -1,0 +1,74 @@
+/** A queue in Postgres for the `Outbox`: what is on its way to a mirror outlives the process. */
+import { Cause, Context, Effect, Layer, Scope, Semaphore } from "effect"
+import { PersistedQueue } from "effect/persistence"
+import { SqlClient } from "effect/sql/SqlClient"
+
+/** An element that was not delivered yet. */
+export interface Waits {
+  readonly id: string
+  /** As it was offered, in JSON. */
+  readonly element: string
+  readonly ageMillis: number
+}
+
+/** What waits in queues, whoever put it there. */
+export class Backlog extends Context.Service<Backlog, {
+  readonly read: (queue: string) => Effect.Effect<ReadonlyArray<Waits>, PersistedQueue.PersistedQueueError>
+}>()("holdfast/vectorstore/OutboxQueue/Backlog") {}
+
+const tableName = "holdfast_outbox"
+
+/** Each entry has an id of its own, so that nothing is told twice by keeping what was delivered. */
+const keepDelivered = { interval: "1 hour", timeToLive: "1 hour" } as const
+
+/**
+ * Effect's `PersistedQueue` in the context's database, and what waits there.
+ *
+ * **Details**
+ *
+ * The table, `holdfast_outbox`, is made when the database first answers, so that a program starts without it; until then
+ * to offer and to take fail. What was delivered is removed after an hour.
+ */
+export const layerPostgres: Layer.Layer<PersistedQueue.PersistedQueueFactory | Backlog, never, SqlClient> = Layer
+  .unwrap(Effect.gen(function*() {
+    const sql = yield* SqlClient
+    const scope = yield* Effect.scope
+    const lock = yield* Semaphore.make(1)
+    let made: PersistedQueue.PersistedQueueStore["Service"] | undefined
+    const failed = (cause: Cause.Cause<unknown>) =>
+      Effect.fail(
+        new PersistedQueue.PersistedQueueError({ message: "The queue does not answer", cause: Cause.squash(cause) })
+      )
+    const make = PersistedQueue.makeStoreSql({ tableName, pollInterval: "5 seconds" }).pipe(
+      Effect.provideService(SqlClient, sql),
+      Effect.provideService(Scope.Scope, scope),
+      Effect.tap((store) =>
+        Effect.sync(() => {
+          made = store
+        })
+      ),
+      // That its table cannot be made is a defect there, and an outage here.
+      Effect.catchCause((cause) => Cause.hasInterrupts(cause) ? Effect.failCause(Cause.interrupt()) : failed(cause))
+    )
+    const store = Semaphore.withPermit(lock, Effect.suspend(() => made === undefined ? make : Effect.succeed(made)))
+    const lazy = PersistedQueue.PersistedQueueStore.of({
+      offer: (element) => Effect.flatMap(store, ({ offer }) => offer(element)),
+      take: (options) => Effect.flatMap(store, ({ take }) => take(options)),
+      cleanup: (options) => made === undefined ? Effect.void : made.cleanup(options)
+    })
+    const backlog = Backlog.of({
+      read: (queue) =>
+        Effect.andThen(
+          store,
+          sql<Waits>`SELECT id, element, (extract(epoch FROM now()::timestamp - created_at::timestamp) * 1000)::float8
+            AS "ageMillis" FROM ${sql(tableName)} WHERE queue_name = ${queue} AND state = 'pending'`
+        ).pipe(Effect.catchCause(failed))
+    })
+    return Layer.merge(
+      Layer.succeed(Backlog, backlog),
+      Layer.provide(
+        Layer.merge(PersistedQueue.layer, PersistedQueue.layerCleanup(keepDelivered)),
+        Layer.succeed(PersistedQueue.PersistedQueueStore, lazy)
+      )
+    )
+  }))
