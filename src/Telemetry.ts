@@ -349,7 +349,8 @@ const makeRecorder = (
   },
   end: (outcome, latencyMillis, now, attempt = 0, handled = false) => {
     own.inFlight--
-    if (outcome === "success" || outcome === "failure") own.ended(outcome, latencyMillis, now, attempt, handled)
+    if (outcome === "success" && attempt === 0) own.succeeded(latencyMillis, now)
+    else if (outcome === "success" || outcome === "failure") own.ended(outcome, latencyMillis, now, attempt, handled)
     else own.count(series.field[outcome], now)
   },
   gaveUp: (retried) => {

@@ -42,10 +42,13 @@ export const boundOf = (bucket: number): number =>
 
 /** The bucket of a latency: the first whose bound is not below it. */
 export const bucketOf = (millis: number): number =>
-  millis <= lowestMillis
+  !(millis > lowestMillis)
     ? 0
     // What is a bound but for rounding belongs to it.
     : Math.min(last, Math.ceil(Math.log2(millis / lowestMillis) * perOctave - 1e-9))
+
+/** Whole, so that differences of sums are exact: a counter that seems to fall is taken for a new one. */
+const microsOf = (millis: number): number => millis > 0 ? Math.round(millis * 1_000) : 0
 
 export const emptyRow = (): Row => new Float64Array(width)
 
@@ -131,7 +134,15 @@ export class Series {
     this.counts.add(index, 1, now)
   }
 
-  /** A call or an attempt that succeeded or failed. `attempt` counts from 0; `handled` where retry sees to the failure. */
+  /** A call, or the first attempt of one, that succeeded: what happens most, and so does the least. */
+  succeeded(latencyMillis: number, now: number): void {
+    const row = this.counts.current(now)
+    row[field.success]!++
+    row[field.latency + bucketOf(latencyMillis)]!++
+    row[field.latencyMicros]! += microsOf(latencyMillis)
+  }
+
+  /** Any other call or attempt that succeeded or failed. `attempt` counts from 0; `handled` where retry sees to it. */
   ended(
     outcome: "success" | "failure",
     latencyMillis: number,
@@ -139,10 +150,8 @@ export class Series {
     attempt: number,
     handled: boolean
   ): void {
-    const millis = latencyMillis > 0 ? latencyMillis : 0
-    const bucket = bucketOf(millis)
-    // Whole, so that differences of sums are exact: a counter that seems to fall is taken for a new one.
-    const micros = Math.round(millis * 1_000)
+    const bucket = bucketOf(latencyMillis)
+    const micros = microsOf(latencyMillis)
     const row = this.counts.current(now)
     row[field[outcome]]!++
     row[field.latency + bucket]!++
