@@ -287,7 +287,7 @@ const thresholdOf = (condition: Condition): number => {
 const subject = (condition: Condition): string => {
   switch (condition._tag) {
     case "BurnRate":
-      return `${condition.service} burns its error budget for ${condition.objective * 100} % so many times too fast`
+      return `burn rate of the error budget of ${condition.service}, ${round(condition.objective * 100, 6)} % objective`
     case "ErrorRate":
       return `share of failed calls of ${condition.service}`
     case "Latency":
@@ -301,7 +301,7 @@ const subject = (condition: Condition): string => {
   }
 }
 
-const round = (value: number): number => Number(value.toPrecision(3))
+const round = (value: number, digits = 3): number => Number(value.toPrecision(digits))
 
 // -- notifiers -------------------------------------------------------------------------------------------------------
 

@@ -122,7 +122,7 @@ export const layer = (configuration: Configuration, options: Options = {}) =>
     )
   })).pipe(
     Layer.provideMerge(
-      Layer.mergeAll(Telemetry.layer(), Event.EventLog.layer(), chaosOf(configuration))
+      Layer.merge(Telemetry.layer(), Layer.provideMerge(chaosOf(configuration), Event.EventLog.layer()))
     )
   )
 
