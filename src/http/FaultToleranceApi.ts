@@ -10,7 +10,8 @@ import {
   HttpApiGroup,
   HttpApiMiddleware,
   HttpApiSchema,
-  HttpApiSecurity
+  HttpApiSecurity,
+  OpenApi
 } from "effect/http-api"
 import { State } from "../Health.ts"
 import { Level } from "../ServiceLevel.ts"
@@ -205,12 +206,12 @@ export class FaultToleranceApi extends HttpApiGroup.make("faultTolerance")
       query: { services, detailed: Schema.optionalKey(Schema.Boolean) },
       success: healthSuccess,
       error: UnknownService
-    }),
+    }).annotate(OpenApi.Summary, "How the services are, by what is known already"),
     HttpApiEndpoint.post("probe", "/health", {
       payload: [Schema.Null, Schema.Struct({ services: names, detailed: Schema.optionalKey(Schema.Boolean) })],
       success: healthSuccess,
       error: [UnknownService, TooManyRequests]
-    }),
+    }).annotate(OpenApi.Summary, "How the services are, asking them first"),
     HttpApiEndpoint.get("metrics", "/metrics", {
       query: {
         services,
@@ -219,7 +220,7 @@ export class FaultToleranceApi extends HttpApiGroup.make("faultTolerance")
       },
       success: [MetricsEnvelope, Schema.String.pipe(HttpApiSchema.asText({ contentType: "text/csv" }))],
       error: UnknownService
-    }),
+    }).annotate(OpenApi.Summary, "What was counted, over a time range"),
     HttpApiEndpoint.post("resetMetrics", "/metrics/reset", {
       payload: [Schema.Null, Schema.Struct({ services: names })],
       success: Schema.Struct({
@@ -230,7 +231,7 @@ export class FaultToleranceApi extends HttpApiGroup.make("faultTolerance")
         })
       }),
       error: [UnknownService, TooManyRequests]
-    }).middleware(Operator)
+    }).annotate(OpenApi.Summary, "Begin to count anew; Prometheus counters go on").middleware(Operator)
   )
   .prefix("/api/fault-tolerance")
   .middleware(HttpApiMiddleware.ProblemDetails)

@@ -1,17 +1,30 @@
-/** What the endpoints of `FaultToleranceApi` do, as a record: give it to `handleAll` of the group in any API. */
+/** What the endpoints of `FaultToleranceApi` do, as a layer for any API that has the group. */
 import { Clock, Context, type Duration, Effect, Record, Schema } from "effect"
 import { HttpServerRequest, HttpServerResponse } from "effect/http"
+import { type HttpApi, HttpApiBuilder, type HttpApiGroup } from "effect/http-api"
 import * as Event from "../Event.ts"
 import { canAnswer, Health, type Verdict } from "../Health.ts"
 import { table } from "../ProviderError.ts"
 import { type Latency, Measurements, type ServiceReading, type Totals } from "../Telemetry.ts"
-import { HealthEnvelope, HealthJson, type MetricsEnvelope } from "./FaultToleranceApi.ts"
+import { type FaultToleranceApi, HealthEnvelope, HealthJson, type MetricsEnvelope } from "./FaultToleranceApi.ts"
 import { UnknownService } from "./Problems.ts"
 import * as Throttle from "./Throttle.ts"
 
 const encodeEnvelope = Schema.encodeSync(HealthEnvelope)
 const encodeHealthJson = Schema.encodeSync(HealthJson)
 
+/** Give it to the API's own layer. */
+export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
+  api: HttpApi.HttpApi<Id, Groups> & (typeof FaultToleranceApi extends Groups ? unknown : never)
+) =>
+  HttpApiBuilder.group(
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the parameter says that it has the group
+    api as unknown as HttpApi.HttpApi<Id, typeof FaultToleranceApi>,
+    "faultTolerance",
+    (group) => Effect.map(handlers, (all) => group.handleAll(all))
+  )
+
+/** As a record, for `handleAll`. */
 export const handlers = Effect.gen(function*() {
   const health = yield* Health
   const measurements = yield* Measurements

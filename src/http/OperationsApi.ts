@@ -3,7 +3,7 @@
  * whoever reaches the server; every action wants the operator's token and is told to the events.
  */
 import { Schema } from "effect"
-import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware } from "effect/http-api"
+import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware, OpenApi } from "effect/http-api"
 import { Alert } from "../Alerts.ts"
 import { FaultPlan } from "../Chaos.ts"
 import { Event } from "../Event.ts"
@@ -43,7 +43,10 @@ export const ChaosAction = Schema.Struct({
 
 export class OperationsApi extends HttpApiGroup.make("operations")
   .add(
-    HttpApiEndpoint.get("snapshot", "/snapshot", { success: Snapshot }),
+    HttpApiEndpoint.get("snapshot", "/snapshot", { success: Snapshot }).annotate(
+      OpenApi.Summary,
+      "Everything at one instant"
+    ),
     HttpApiEndpoint.get("minutes", "/minutes", {
       query: {
         service: Schema.NonEmptyString,
@@ -51,7 +54,7 @@ export class OperationsApi extends HttpApiGroup.make("operations")
         count: Schema.optionalKey(Positive.check(Schema.isLessThanOrEqualTo(60)))
       },
       success: Schema.Struct({ service: Schema.String, minutes: Schema.Array(MinuteView) })
-    }),
+    }).annotate(OpenApi.Summary, "A service's last minutes, for charts"),
     HttpApiEndpoint.get("events", "/events", {
       query: {
         /** The tags of the events wanted, such as `BreakerChanged,LevelChanged`. */
@@ -62,7 +65,7 @@ export class OperationsApi extends HttpApiGroup.make("operations")
       },
       success: EventPage,
       error: BadRequest
-    }),
+    }).annotate(OpenApi.Summary, "What happened, oldest first"),
     HttpApiEndpoint.get("alerts", "/alerts", {
       success: Schema.Struct({
         alerts: Schema.Array(Alert),
@@ -70,24 +73,25 @@ export class OperationsApi extends HttpApiGroup.make("operations")
           Schema.Struct({ at: Schema.Finite, change: Schema.Literals(["Fired", "Resolved"]), alert: Alert })
         )
       })
-    }),
-    HttpApiEndpoint.get("breakers", "/breakers", { success: Schema.Struct({ breakers: Schema.Array(CircuitView) }) }),
+    }).annotate(OpenApi.Summary, "Alerts as they stand, and their changes"),
+    HttpApiEndpoint.get("breakers", "/breakers", { success: Schema.Struct({ breakers: Schema.Array(CircuitView) }) })
+      .annotate(OpenApi.Summary, "Every circuit"),
     HttpApiEndpoint.post("moveBreaker", "/breakers/:key", {
       params: { key: Schema.NonEmptyString },
       payload: BreakerAction,
       success: CircuitView,
       error: [NotFound, TooManyRequests]
-    }).middleware(Operator),
+    }).annotate(OpenApi.Summary, "Open, close, disable or release a circuit").middleware(Operator),
     HttpApiEndpoint.post("moveLevel", "/level", {
       payload: LevelAction,
       success: LevelView,
       error: [NotFound, TooManyRequests]
-    }).middleware(Operator),
+    }).annotate(OpenApi.Summary, "Hold a service's level, or give it back to its rules").middleware(Operator),
     HttpApiEndpoint.post("moveChaos", "/chaos", {
       payload: ChaosAction,
       success: Schema.Struct({ running: Schema.Boolean }),
       error: [BadRequest, TooManyRequests]
-    }).middleware(Operator)
+    }).annotate(OpenApi.Summary, "Start or stop faults on purpose").middleware(Operator)
   )
   .prefix("/api/fault-tolerance")
   .middleware(HttpApiMiddleware.ProblemDetails)

@@ -1,13 +1,26 @@
-/** What the endpoints of `OperationsApi` do, as a record: give it to `handleAll` of the group in any API. */
+/** What the endpoints of `OperationsApi` do, as a layer for any API that has the group. */
 import { Clock, Effect } from "effect"
+import { type HttpApi, HttpApiBuilder, type HttpApiGroup } from "effect/http-api"
 import { EventLog } from "../Event.ts"
 import { Measurements } from "../Telemetry.ts"
 import { entryId, parseEntryId } from "./EventStream.ts"
 import { circuitView, Operations } from "./Operations.ts"
-import type { BreakerAction, ChaosAction, LevelAction } from "./OperationsApi.ts"
+import type { BreakerAction, ChaosAction, LevelAction, OperationsApi } from "./OperationsApi.ts"
 import { BadRequest, NotFound } from "./Problems.ts"
 import * as Throttle from "./Throttle.ts"
 
+/** Give it to the API's own layer. */
+export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
+  api: HttpApi.HttpApi<Id, Groups> & (typeof OperationsApi extends Groups ? unknown : never)
+) =>
+  HttpApiBuilder.group(
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the parameter says that it has the group
+    api as unknown as HttpApi.HttpApi<Id, typeof OperationsApi>,
+    "operations",
+    (group) => Effect.map(handlers, (all) => group.handleAll(all))
+  )
+
+/** As a record, for `handleAll`. */
 export const handlers = Effect.gen(function*() {
   const operations = yield* Operations
   const log = yield* EventLog

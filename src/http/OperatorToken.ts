@@ -16,11 +16,11 @@ export const layer = (token: Redacted.Redacted): Layer.Layer<Operator> => {
       bearer: (httpEffect, { credential }) =>
         timingSafeEqual(digest(Redacted.value(credential)), expected)
           ? httpEffect
-          : Effect.andThen(
-            HttpEffect.appendPreResponseHandler((_, response) =>
+          : Effect.logWarning("An operator's action was refused: its token is wrong").pipe(
+            Effect.andThen(HttpEffect.appendPreResponseHandler((_, response) =>
               Effect.succeed(HttpServerResponse.setHeader(response, "www-authenticate", `Bearer realm="holdfast"`))
-            ),
-            Effect.fail(
+            )),
+            Effect.andThen(
               new Unauthorized({
                 detail:
                   "Send it as `Authorization: Bearer TOKEN`. The server prints it at its start, or takes it from HOLDFAST_ADMIN_TOKEN."

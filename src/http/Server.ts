@@ -36,26 +36,17 @@ export const routes = (options: Pick<Options, "token" | "maxBody">) =>
   Layer.mergeAll(
     HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pipe(
       Layer.provide([
-        HttpApiBuilder.group(Api, "faultTolerance", (group) =>
-          Effect.map(FaultTolerance.handlers, (all) =>
-            group.handleAll(all))),
-        HttpApiBuilder.group(Api, "operations", (group) =>
-          Effect.map(Operations.handlers, (all) =>
-            group.handleAll(all))),
-        HttpApiBuilder.group(Api, "settings", (group) =>
-          Effect.map(Settings.handlers, (all) =>
-            group.handleAll(all))),
-        HttpApiBuilder.group(Api, "vectorStore", (group) =>
-          Effect.map(VectorStore.handlers, (all) =>
-            group.handleAll(all)))
+        FaultTolerance.layer(Api),
+        Operations.layer(Api),
+        Settings.layer(Api),
+        VectorStore.layer(Api)
       ]),
       Layer.provide(OperatorToken.layer(options.token)),
       Layer.provide(HttpApiMiddleware.layerProblemDetails({ includeDetails: true }))
     ),
     Probes.layer,
     Layer.unwrap(
-      Effect.map(Probes.Draining, (draining) =>
-        EventStream.layer({ until: Deferred.await(draining) }))
+      Effect.map(Probes.Draining, (draining) => EventStream.layer({ until: Deferred.await(draining) }))
     ),
     Dashboard.layer,
     OperationsMetrics.layer,

@@ -3,7 +3,7 @@
  * the server: settings hold no secrets. A patch wants the operator's token and is told to the events.
  */
 import { Schema } from "effect"
-import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware, HttpApiSchema } from "effect/http-api"
+import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware, HttpApiSchema, OpenApi } from "effect/http-api"
 import { Change, Effective } from "../Settings.ts"
 import { Operator } from "./FaultToleranceApi.ts"
 import { InvalidConfiguration, TooManyRequests } from "./Problems.ts"
@@ -15,12 +15,15 @@ export const ConfigView = Schema.Struct({ ...Effective.fields, history: Schema.A
 
 export class SettingsApi extends HttpApiGroup.make("settings")
   .add(
-    HttpApiEndpoint.get("effective", "/config", { success: ConfigView }),
+    HttpApiEndpoint.get("effective", "/config", { success: ConfigView }).annotate(
+      OpenApi.Summary,
+      "The settings in force, and where each came from"
+    ),
     HttpApiEndpoint.patch("patch", "/config", {
       payload: [Patch, Patch.pipe(HttpApiSchema.asJson({ contentType: "application/merge-patch+json" }))],
       success: Effective,
       error: [InvalidConfiguration, TooManyRequests]
-    }).middleware(Operator)
+    }).annotate(OpenApi.Summary, "Change settings, all of them or none").middleware(Operator)
   )
   .prefix("/api/fault-tolerance")
   .middleware(HttpApiMiddleware.ProblemDetails)

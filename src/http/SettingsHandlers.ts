@@ -1,10 +1,24 @@
-/** What the endpoints of `SettingsApi` do, as a record: give it to `handleAll` of the group in any API. */
+/** What the endpoints of `SettingsApi` do, as a layer for any API that has the group. */
 import { Clock, Effect } from "effect"
+import { type HttpApi, HttpApiBuilder, type HttpApiGroup } from "effect/http-api"
 import * as Event from "../Event.ts"
 import { Settings } from "../Settings.ts"
 import { InvalidConfiguration } from "./Problems.ts"
+import type { SettingsApi } from "./SettingsApi.ts"
 import * as Throttle from "./Throttle.ts"
 
+/** Give it to the API's own layer. */
+export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
+  api: HttpApi.HttpApi<Id, Groups> & (typeof SettingsApi extends Groups ? unknown : never)
+) =>
+  HttpApiBuilder.group(
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the parameter says that it has the group
+    api as unknown as HttpApi.HttpApi<Id, typeof SettingsApi>,
+    "settings",
+    (group) => Effect.map(handlers, (all) => group.handleAll(all))
+  )
+
+/** As a record, for `handleAll`. */
 export const handlers = Effect.gen(function*() {
   const settings = yield* Settings
   const sink = yield* Event.Sink

@@ -1,6 +1,6 @@
 /** Search and documents below `/api/vectorstore`, as a group that any `HttpApi` can add. */
 import { Schema } from "effect"
-import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware, HttpApiSchema } from "effect/http-api"
+import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware, HttpApiSchema, OpenApi } from "effect/http-api"
 import * as Served from "../Served.ts"
 import {
   Document,
@@ -77,22 +77,22 @@ export class VectorStoreApi extends HttpApiGroup.make("vectorStore")
       query: { ...search, filter: Schema.optionalKey(Schema.fromJsonString(Filter)) },
       success: SearchResponse,
       error: readErrors
-    }),
+    }).annotate(OpenApi.Summary, "Search"),
     HttpApiEndpoint.post("searchBy", "/search", {
       payload: Schema.Struct({ ...search, filter: Schema.optionalKey(Filter) }),
       success: SearchResponse,
       error: readErrors
-    }),
+    }).annotate(OpenApi.Summary, "Search, with a filter as JSON"),
     HttpApiEndpoint.get("list", "/documents", {
       query: { after: Schema.optionalKey(DocumentId), limit: Schema.optionalKey(between(1, 1_000)) },
       success: Schema.Struct({ documents: Schema.Array(Document), next: Schema.optionalKey(DocumentId) }),
       error: readErrors
-    }),
+    }).annotate(OpenApi.Summary, "List documents"),
     HttpApiEndpoint.post("add", "/documents", {
       payload: Document,
       success: Written.pipe(HttpApiSchema.status(201)),
       error: readErrors
-    }),
+    }).annotate(OpenApi.Summary, "Store a document"),
     HttpApiEndpoint.post("addMany", "/documents/batch", {
       payload: Schema.Struct({
         documents: Schema.Array(Document).check(Schema.isMinLength(1), Schema.isMaxLength(1_000)),
@@ -101,25 +101,31 @@ export class VectorStoreApi extends HttpApiGroup.make("vectorStore")
       }),
       success: Schema.Struct({ items: Schema.Array(ItemReport), stored: Schema.Int, failed: Schema.Int }),
       error: readErrors
-    }),
+    }).annotate(OpenApi.Summary, "Store many documents, with a report for each"),
     HttpApiEndpoint.get("get", "/documents/:id", {
       params,
       success: Document,
       error: [...readErrors, DocumentNotFound]
-    }),
+    }).annotate(OpenApi.Summary, "Read a document"),
     HttpApiEndpoint.patch("update", "/documents/:id", {
       params,
       payload: DocumentPatch,
       success: Document,
       error: [...readErrors, DocumentNotFound]
-    }),
+    }).annotate(OpenApi.Summary, "Change a document"),
     HttpApiEndpoint.delete("delete", "/documents/:id", {
       params,
       success: HttpApiSchema.NoContent,
       error: [...readErrors, DocumentNotFound]
-    }),
-    HttpApiEndpoint.get("sources", "/sources", { success: Schema.Struct({ sources: Schema.Array(Source) }) }),
-    HttpApiEndpoint.get("stats", "/stats", { success: Stats, error: readErrors })
+    }).annotate(OpenApi.Summary, "Delete a document"),
+    HttpApiEndpoint.get("sources", "/sources", { success: Schema.Struct({ sources: Schema.Array(Source) }) }).annotate(
+      OpenApi.Summary,
+      "The stores, and how they are"
+    ),
+    HttpApiEndpoint.get("stats", "/stats", { success: Stats, error: readErrors }).annotate(
+      OpenApi.Summary,
+      "How many documents there are"
+    )
   )
   .prefix("/api/vectorstore")
   .middleware(HttpApiMiddleware.ProblemDetails)

@@ -1,5 +1,6 @@
-/** What the endpoints of `VectorStoreApi` do, as a record: give it to `handleAll` of the group in any API. */
+/** What the endpoints of `VectorStoreApi` do, as a layer for any API that has the group. */
 import { Duration, Effect, Option } from "effect"
+import { type HttpApi, HttpApiBuilder, type HttpApiGroup } from "effect/http-api"
 import { Health } from "../Health.ts"
 import { ProviderError, type ReasonTag } from "../ProviderError.ts"
 import * as Served from "../Served.ts"
@@ -24,8 +25,20 @@ import {
   Unprocessable
 } from "./Problems.ts"
 import { retryIn } from "./Throttle.ts"
-import type { SearchResponse } from "./VectorStoreApi.ts"
+import type { SearchResponse, VectorStoreApi } from "./VectorStoreApi.ts"
 
+/** Give it to the API's own layer. */
+export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
+  api: HttpApi.HttpApi<Id, Groups> & (typeof VectorStoreApi extends Groups ? unknown : never)
+) =>
+  HttpApiBuilder.group(
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the parameter says that it has the group
+    api as unknown as HttpApi.HttpApi<Id, typeof VectorStoreApi>,
+    "vectorStore",
+    (group) => Effect.map(handlers, (all) => group.handleAll(all))
+  )
+
+/** As a record, for `handleAll`. */
 export const handlers = Effect.gen(function*() {
   const library = yield* Library
   const health = yield* Health

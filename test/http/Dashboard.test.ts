@@ -18,7 +18,7 @@ import * as Dashboard from "../../src/http/Dashboard.ts"
 import * as EventStream from "../../src/http/EventStream.ts"
 import { levelOf, Operations } from "../../src/http/Operations.ts"
 import { OperationsApi } from "../../src/http/OperationsApi.ts"
-import { handlers } from "../../src/http/OperationsHandlers.ts"
+import * as OperationsHandlers from "../../src/http/OperationsHandlers.ts"
 import * as OperatorToken from "../../src/http/OperatorToken.ts"
 import * as Pipeline from "../../src/Pipeline.ts"
 import * as ServiceLevel from "../../src/ServiceLevel.ts"
@@ -65,9 +65,7 @@ const services = Layer.unwrap(Effect.gen(function*() {
 const served = (port: number) =>
   HttpRouter.serve(
     Layer.mergeAll(HttpApiBuilder.layer(Api), EventStream.layer(), Dashboard.layer).pipe(
-      Layer.provide(
-        HttpApiBuilder.group(Api, "operations", (group) => Effect.map(handlers, (all) => group.handleAll(all)))
-      ),
+      Layer.provide(OperationsHandlers.layer(Api)),
       Layer.provide(OperatorToken.layer(Redacted.make(token))),
       Layer.provide(HttpApiMiddleware.layerProblemDetails({ includeDetails: true })),
       Layer.provide(Boundary.layer(Api, { routes: Dashboard.routes }))

@@ -9,7 +9,8 @@ import * as Event from "../../src/Event.ts"
 import * as Health from "../../src/Health.ts"
 import * as Boundary from "../../src/http/Boundary.ts"
 import { FaultToleranceApi, HealthEnvelope, MetricsEnvelope, Operator } from "../../src/http/FaultToleranceApi.ts"
-import { handlers } from "../../src/http/FaultToleranceHandlers.ts"
+import * as FaultToleranceHandlers from "../../src/http/FaultToleranceHandlers.ts"
+import * as OperationsHandlers from "../../src/http/OperationsHandlers.ts"
 import * as OperatorToken from "../../src/http/OperatorToken.ts"
 import * as RetryBudget from "../../src/RetryBudget.ts"
 import * as ServiceLevel from "../../src/ServiceLevel.ts"
@@ -32,9 +33,7 @@ const services = Layer.mergeAll(
 
 const served = HttpRouter.serve(
   HttpApiBuilder.layer(Api).pipe(
-    Layer.provide(
-      HttpApiBuilder.group(Api, "faultTolerance", (group) => Effect.map(handlers, (all) => group.handleAll(all)))
-    ),
+    Layer.provide(FaultToleranceHandlers.layer(Api)),
     Layer.provide(OperatorToken.layer(Redacted.make(token))),
     Layer.provide(HttpApiMiddleware.layerProblemDetails({ includeDetails: true })),
     Layer.provide(Boundary.layer(Api, { maxBody: 65_536 }))
@@ -87,6 +86,12 @@ const count = Effect.fnUntraced(function*(service: string, outcomes: ReadonlyArr
     if (outcome === "failure") recorder.error("NetworkError", now)
     recorder.end(outcome, 250, now)
   }
+})
+
+it("handlers fit an API that has their group, and no other", () => {
+  assert.isDefined(FaultToleranceHandlers.layer(Api))
+  // @ts-expect-error -- there is no such group in it
+  assert.isDefined(OperationsHandlers.layer(Api))
 })
 
 it("the specification's two example answers fit the envelopes, field by field", () => {

@@ -78,6 +78,18 @@ it.live("serves the page, the API reference and its document, each with its poli
       "/api/fault-tolerance/metrics",
       "/api/vectorstore/search"
     ])
+    const endpoints = Object.entries(document.paths).flatMap(([path, methods]) =>
+      Object.entries(methods as Record<string, { readonly summary?: string; readonly responses: object }>)
+        .map(([method, endpoint]) => ({ name: `${method} ${path}`, ...endpoint }))
+    )
+    assert.isAbove(endpoints.length, 20)
+    for (const { name, responses, summary } of endpoints) {
+      assert.isString(summary, name)
+      // Whoever moves something needs the token, and is told so.
+      const moves = /^(?:post|patch) .*\/(?:reset|breakers\/\{key\}|level|chaos|config)$/.test(name)
+      assert.strictEqual("401" in responses && "429" in responses, moves, name)
+    }
+    assert.strictEqual((yield* request("/favicon.ico")).headers.get("content-type"), "image/svg+xml")
     assert.strictEqual(
       (yield* request("/metrics")).headers.get("content-type"),
       "text/plain; version=0.0.4; charset=utf-8"

@@ -8,7 +8,7 @@ import * as Health from "../../src/Health.ts"
 import * as Boundary from "../../src/http/Boundary.ts"
 import { Library } from "../../src/http/Library.ts"
 import { VectorStoreApi } from "../../src/http/VectorStoreApi.ts"
-import { handlers, problemOf, respond } from "../../src/http/VectorStoreHandlers.ts"
+import * as VectorStoreHandlers from "../../src/http/VectorStoreHandlers.ts"
 import { ProviderError, reasons, type ReasonTag, table } from "../../src/ProviderError.ts"
 import * as Served from "../../src/Served.ts"
 import * as Telemetry from "../../src/Telemetry.ts"
@@ -23,9 +23,7 @@ const library = Library.layerStore.pipe(Layer.provideMerge(MemoryStore.layer()),
 const served = (store: Layer.Layer<Library>) =>
   HttpRouter.serve(
     HttpApiBuilder.layer(Api).pipe(
-      Layer.provide(
-        HttpApiBuilder.group(Api, "vectorStore", (group) => Effect.map(handlers, (all) => group.handleAll(all)))
-      ),
+      Layer.provide(VectorStoreHandlers.layer(Api)),
       Layer.provide(HttpApiMiddleware.layerProblemDetails({ includeDetails: true })),
       Layer.provide(Boundary.layer(Api, { maxBody: 65_536 }))
     ),
@@ -144,7 +142,7 @@ const error = (tag: ReasonTag) =>
 it("tells every category by a status, and never in a provider's words", () => {
   const statuses = Object.fromEntries(
     (Object.keys(table) as ReadonlyArray<ReasonTag>).map((tag) => {
-      const problem = problemOf(error(tag))
+      const problem = VectorStoreHandlers.problemOf(error(tag))
       assert.notInclude(JSON.stringify(problem), "sk-secret")
       return [tag, problem.status]
     })
@@ -193,25 +191,31 @@ it.live("says who failed and when to ask again when nobody answers", () =>
 it("names everything that an answer lacks", () => {
   const value = { mode: "lexical" as const, hits: [], losses: ["LexicalInsteadOfVector" as const] }
   const failures = [Served.failure("openai", error("NetworkError"))]
-  assert.deepInclude(respond(Served.live(value, "neon", { degraded: true, failures })), {
+  assert.deepInclude(VectorStoreHandlers.respond(Served.live(value, "neon", { degraded: true, failures })), {
     completeness: "Degraded",
     reasons: ["openai did not answer: NETWORK", "searched by words instead of meaning"]
   })
   const refused = [Served.failure("openai", { _tag: "CircuitOpen" })]
-  assert.deepInclude(respond(Served.live({ ...value, losses: [] }, "neon", { degraded: true, failures: refused })), {
-    completeness: "Degraded",
-    reasons: ["openai was not asked: its circuit is open"]
-  })
-  assert.deepInclude(respond(Served.stale({ ...value, losses: [] }, "openai", 90_000, failures)), {
+  assert.deepInclude(
+    VectorStoreHandlers.respond(Served.live({ ...value, losses: [] }, "neon", { degraded: true, failures: refused })),
+    {
+      completeness: "Degraded",
+      reasons: ["openai was not asked: its circuit is open"]
+    }
+  )
+  assert.deepInclude(VectorStoreHandlers.respond(Served.stale({ ...value, losses: [] }, "openai", 90_000, failures)), {
     completeness: "Degraded",
     reasons: ["openai did not answer: NETWORK", "the answer is 90 s old"]
   })
-  assert.deepInclude(respond(Served.cached({ ...value, losses: [] }, "openai", 1)), {
+  assert.deepInclude(VectorStoreHandlers.respond(Served.cached({ ...value, losses: [] }, "openai", 1)), {
     completeness: "Complete",
     reasons: []
   })
-  assert.deepInclude(respond(Served.live({ ...value, losses: [] }, "neon"), ["12 of 50 documents are in"]), {
-    completeness: "Degraded",
-    reasons: ["12 of 50 documents are in"]
-  })
+  assert.deepInclude(
+    VectorStoreHandlers.respond(Served.live({ ...value, losses: [] }, "neon"), ["12 of 50 documents are in"]),
+    {
+      completeness: "Degraded",
+      reasons: ["12 of 50 documents are in"]
+    }
+  )
 })

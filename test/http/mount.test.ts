@@ -8,5 +8,5 @@ it("the example of a server of one's own prints its results and ends", async () 
   const { stdout } = await promisify(execFile)(process.execPath, ["--conditions=holdfast-source", example], {
     env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" }
   })
-  assert.strictEqual(stdout, "orders: 7\nhealthy: payments\n")
+  assert.strictEqual(stdout, "orders: 7\nhealthy: payments\ncircuits: payments/charge is Closed\n")
 }, 60_000)
