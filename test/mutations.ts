@@ -79,8 +79,8 @@ const mutations: ReadonlyArray<Mutation> = [
   {
     bug: "a resize does not wake the queue",
     file: "src/internal/bulkheadCore.ts",
-    find: "    this.#limit = limit\n    this.#serve()",
-    replace: "    this.#limit = limit",
+    find: "    this.#queueLimit = queueLimit\n    this.#serve()",
+    replace: "    this.#queueLimit = queueLimit",
     tests: [models]
   },
   {

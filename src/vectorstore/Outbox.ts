@@ -95,7 +95,7 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
     const clock = yield* Clock.Clock
     const given = yield* Effect.serviceOption(PersistedQueue.PersistedQueueFactory)
     const factory = Option.isSome(given) ? given.value : yield* Effect.map(
-      Layer.build(Layer.provide(PersistedQueue.layer, PersistedQueue.layerStoreMemory)),
+      Layer.build(Layer.provide(OutboxQueue.layerTidy, PersistedQueue.layerStoreMemory)),
       Context.get(PersistedQueue.PersistedQueueFactory)
     )
     const queueOf = (mirror: Party): string => `holdfast/${name}/${mirror.name}`

@@ -18,8 +18,15 @@ export class Backlog extends Context.Service<Backlog, {
 
 const tableName = "holdfast_outbox"
 
-/** Each entry has an id of its own, so that nothing is told twice by keeping what was delivered. */
-const keepDelivered = { interval: "1 hour", timeToLive: "1 hour" } as const
+/**
+ * Queues in the context's store, from which what was delivered is removed: each entry has an id of its own, so that
+ * keeping it would keep nothing from being told twice.
+ */
+export const layerTidy: Layer.Layer<
+  PersistedQueue.PersistedQueueFactory,
+  never,
+  PersistedQueue.PersistedQueueStore
+> = Layer.merge(PersistedQueue.layer, PersistedQueue.layerCleanup({ interval: "10 minutes", timeToLive: "10 minutes" }))
 
 /**
  * Effect's `PersistedQueue` in the context's database, and what waits there.
@@ -27,7 +34,7 @@ const keepDelivered = { interval: "1 hour", timeToLive: "1 hour" } as const
  * **Details**
  *
  * The table, `holdfast_outbox`, is made when the database first answers, so that a program starts without it; until then
- * to offer and to take fail. What was delivered is removed after an hour.
+ * to offer and to take fail. What was delivered is removed after ten minutes.
  */
 export const layerPostgres: Layer.Layer<PersistedQueue.PersistedQueueFactory | Backlog, never, SqlClient> = Layer
   .unwrap(Effect.gen(function*() {
@@ -66,9 +73,6 @@ export const layerPostgres: Layer.Layer<PersistedQueue.PersistedQueueFactory | B
     })
     return Layer.merge(
       Layer.succeed(Backlog, backlog),
-      Layer.provide(
-        Layer.merge(PersistedQueue.layer, PersistedQueue.layerCleanup(keepDelivered)),
-        Layer.succeed(PersistedQueue.PersistedQueueStore, lazy)
-      )
+      Layer.provide(layerTidy, Layer.succeed(PersistedQueue.PersistedQueueStore, lazy))
     )
   }))
