@@ -67,7 +67,7 @@ const mutations: ReadonlyArray<Mutation> = [
     file: "src/internal/retryRun.ts",
     find: "if (!budget.withdraw(cost, now)) return",
     replace: "if (budget.balance(now) < 0) return",
-    tests: [chaos]
+    tests: ["test/Retry.test.ts", chaos]
   },
   {
     bug: "whoever leaves the queue is still counted in it",
