@@ -8,7 +8,20 @@
  * overtaken deliveries end in the same state. Entries wait in Effect's `PersistedQueue`: in the context's, such as that of
  * `OutboxQueue`, which is in Postgres and outlives the process, else in memory.
  */
-import { Clock, Context, Duration, Effect, Layer, Option, Schedule, Schema, type Scope, Stream } from "effect"
+import {
+  Clock,
+  Context,
+  Deferred,
+  Duration,
+  Effect,
+  Fiber,
+  Layer,
+  Option,
+  Schedule,
+  Schema,
+  type Scope,
+  Stream
+} from "effect"
 import { PersistedQueue } from "effect/persistence"
 import * as Event from "../Event.ts"
 import type { ProviderError } from "../ProviderError.ts"
@@ -58,7 +71,10 @@ export interface Reconciled {
 export type Change = "put" | "delete"
 
 export interface Outbox {
-  /** Notes that the primary's state of these documents changed. Does not fail and does not wait for a mirror. */
+  /**
+   * Notes that the primary's state of these documents changed. Does not fail, does not wait for a mirror, and for the
+   * queue a second at most: then it goes on trying in the background.
+   */
   readonly record: (change: Change, ids: ReadonlyArray<DocumentId>) => Effect.Effect<void>
   /** What the mirror has not got yet of a document. */
   readonly pending: (mirror: string, id: DocumentId) => Change | undefined
@@ -74,6 +90,9 @@ const readEntry = Schema.decodeUnknownOption(Schema.fromJsonString(Entry))
 
 /** How often it is looked what waits in a queue that outlives the process: others may write and deliver beside us. */
 const lookEvery = "30 seconds"
+
+/** How long a write waits until it is recorded. */
+const recordedWithin = "1 second"
 
 const entryLength = 100
 const readers = 8
@@ -115,6 +134,8 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
           /** What was found in the queue, from a process before or beside this one. */
           found: new Map<DocumentId, Waiting>(),
           refused: new Set<DocumentId>(),
+          /** Entries delivered since the queue was last looked at. */
+          delivered: new Set<string>(),
           failing: false
         })
       ))
@@ -168,6 +189,7 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
           for (const all of [box.waiting, box.found]) {
             for (const id of ids) if (all.get(id)?.entry === entry) all.delete(id)
           }
+          box.delivered.add(entry)
         }).pipe(
           // The queue keeps what it failed with, and no words of a provider.
           Effect.mapError((error) => ({ _tag: Served.failure(box.mirror.name, error).category }))
@@ -193,8 +215,7 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
                   note(box.mirror.name, `a write did not reach it and will be repeated: ${category}`)
                 }
                 box.failing = true
-                // The queue itself may be what fails.
-                return Effect.sleep("1 second")
+                return Effect.sleep(error._tag === "PersistedQueueError" ? "1 second" : "100 millis")
               })
           }),
           Effect.forever
@@ -202,17 +223,19 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
     yield* Effect.forEach(boxes, (box) => Effect.forkScoped(run(box)), { discard: true })
 
     const backlog = yield* Effect.serviceOption(OutboxQueue.Backlog)
-    const look = (box: Box, { read }: OutboxQueue.Backlog["Service"]) =>
-      Effect.map(read(queueOf(box.mirror)), (rows) => {
-        const now = clock.currentTimeMillisUnsafe()
-        box.found = new Map(
-          rows.flatMap(({ ageMillis, element, id: entry }) =>
-            Option.toArray(readEntry(element)).flatMap(({ change, ids }) =>
-              ids.map((id) => [id, { change, entry, since: now - ageMillis }] as const)
-            )
-          )
-        )
-      })
+    const look = Effect.fnUntraced(function*(box: Box, { read }: OutboxQueue.Backlog["Service"]) {
+      box.delivered.clear()
+      const rows = yield* read(queueOf(box.mirror))
+      const now = yield* Clock.currentTimeMillis
+      box.found.clear()
+      for (const { ageMillis, element, id: entry } of rows) {
+        // What was delivered while the queue was read may still be among what it said.
+        const read = box.delivered.has(entry) ? Option.none() : readEntry(element)
+        if (Option.isNone(read)) continue
+        const { change, ids } = read.value
+        for (const id of ids) box.found.set(id, { change, entry, since: now - ageMillis })
+      }
+    })
     if (Option.isSome(backlog)) {
       yield* Effect.forEach(boxes, (box) =>
         Effect.ignore(look(box, backlog.value)).pipe(
@@ -221,17 +244,34 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
         ), { discard: true })
     }
 
-    const offer = (box: Box, change: Change, ids: ReadonlyArray<DocumentId>): Effect.Effect<void> =>
-      Effect.suspend(() => {
-        const entry = crypto.randomUUID()
-        const since = clock.currentTimeMillisUnsafe()
-        for (const id of ids) box.waiting.set(id, { change, entry, since: box.waiting.get(id)?.since ?? since })
-        const offered = box.queue.offer({ ids, change }, { id: entry })
-        return Effect.catch(offered, () => {
+    const inBackground = <A>(self: Effect.Effect<A>) =>
+      Effect.forkIn(Effect.interruptible(self), scope, { startImmediately: true })
+
+    /** Puts an entry into the mirror's queue, and gives what waits until that was tried. */
+    const offer = Effect.fnUntraced(function*(box: Box, change: Change, ids: ReadonlyArray<DocumentId>) {
+      const entry = crypto.randomUUID()
+      const since = clock.currentTimeMillisUnsafe()
+      for (const id of ids) box.waiting.set(id, { change, entry, since: box.waiting.get(id)?.since ?? since })
+      const offered = box.queue.offer({ ids, change }, { id: entry })
+      const tried = yield* Deferred.make<void>()
+      yield* inBackground(offered.pipe(
+        Effect.ensuring(Deferred.succeed(tried, undefined)),
+        Effect.catch(() => {
           note(box.mirror.name, "a write could not be recorded for it, and will be as soon as the queue is well")
-          return Effect.retry(offered, redeliveries).pipe(Effect.ignore, Effect.forkIn(scope))
-        })
-      })
+          return Effect.retry(offered, redeliveries)
+        }),
+        Effect.ignore
+      ))
+      return Deferred.await(tried)
+    })
+
+    const record = Effect.fnUntraced(function*(change: Change, ids: ReadonlyArray<DocumentId>) {
+      const parts = boxes.flatMap((box) => chunks(ids, entryLength).map((part) => ({ box, part })))
+      const tried = yield* Effect.forEach(parts, ({ box, part }) => offer(box, change, part))
+      // Apart, because the limit interrupts and the caller does not let itself be interrupted.
+      const all = Effect.all(tried, { concurrency: "unbounded", discard: true })
+      yield* Fiber.await(yield* inBackground(Effect.timeoutOption(all, recordedWithin)))
+    }, Effect.uninterruptible)
 
     const compare = Effect.fnUntraced(function*(box: Box): Effect.fn.Return<Reconciled, { readonly _tag: string }> {
       const { mirror } = box
@@ -258,14 +298,7 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
     })
 
     return {
-      record: (change, ids) =>
-        Effect.forEach(
-          boxes,
-          (box) => Effect.forEach(chunks(ids, entryLength), (part) => offer(box, change, part), { discard: true }),
-          {
-            discard: true
-          }
-        ).pipe(Effect.uninterruptible),
+      record,
       pending: (mirror, id) => {
         const box = boxes.find((box) => box.mirror.name === mirror)
         return (box?.waiting.get(id) ?? box?.found.get(id))?.change

@@ -1,5 +1,5 @@
 /** A queue in Postgres for the `Outbox`: what is on its way to a mirror outlives the process. */
-import { Cause, Context, Effect, Layer, Scope, Semaphore } from "effect"
+import { Context, Effect, Layer, Scope, Semaphore } from "effect"
 import { PersistedQueue } from "effect/persistence"
 import { SqlClient } from "effect/sql/SqlClient"
 
@@ -42,10 +42,8 @@ export const layerPostgres: Layer.Layer<PersistedQueue.PersistedQueueFactory | B
     const scope = yield* Effect.scope
     const lock = yield* Semaphore.make(1)
     let made: PersistedQueue.PersistedQueueStore["Service"] | undefined
-    const failed = (cause: Cause.Cause<unknown>) =>
-      Effect.fail(
-        new PersistedQueue.PersistedQueueError({ message: "The queue does not answer", cause: Cause.squash(cause) })
-      )
+    const unanswered = (cause: unknown) =>
+      new PersistedQueue.PersistedQueueError({ message: "The queue does not answer", cause })
     const make = PersistedQueue.makeStoreSql({ tableName, pollInterval: "5 seconds" }).pipe(
       Effect.provideService(SqlClient, sql),
       Effect.provideService(Scope.Scope, scope),
@@ -55,7 +53,8 @@ export const layerPostgres: Layer.Layer<PersistedQueue.PersistedQueueFactory | B
         })
       ),
       // That its table cannot be made is a defect there, and an outage here.
-      Effect.catchCause((cause) => Cause.hasInterrupts(cause) ? Effect.failCause(Cause.interrupt()) : failed(cause))
+      Effect.catchDefect((defect) => Effect.fail(defect)),
+      Effect.mapError(unanswered)
     )
     const store = Semaphore.withPermit(lock, Effect.suspend(() => made === undefined ? make : Effect.succeed(made)))
     const lazy = PersistedQueue.PersistedQueueStore.of({
@@ -69,7 +68,7 @@ export const layerPostgres: Layer.Layer<PersistedQueue.PersistedQueueFactory | B
           store,
           sql<Waits>`SELECT id, element, (extract(epoch FROM now()::timestamp - created_at::timestamp) * 1000)::float8
             AS "ageMillis" FROM ${sql(tableName)} WHERE queue_name = ${queue} AND state = 'pending'`
-        ).pipe(Effect.catchCause(failed))
+        ).pipe(Effect.mapError(unanswered))
     })
     return Layer.merge(
       Layer.succeed(Backlog, backlog),

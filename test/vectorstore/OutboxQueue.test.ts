@@ -1,6 +1,8 @@
 import { assert, it } from "@effect/vitest"
-import { Effect, Layer, Redacted } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Redacted, Ref } from "effect"
+import { PersistedQueue } from "effect/persistence"
 import { SqlClient } from "effect/sql/SqlClient"
+import { TestClock } from "effect/testing"
 import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
 import * as OutboxQueue from "../../src/vectorstore/OutboxQueue.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
@@ -67,3 +69,41 @@ it.live("a queue whose database does not answer keeps nobody from starting, writ
     yield* unified.outbox.reconcile()
     assert.deepStrictEqual((yield* b.memory.list()).documents, [document("one", "zebras")])
   }).pipe(Effect.scoped))
+
+it.effect("a queue that hangs holds a write up for a second, and has it when it answers", () =>
+  Effect.gen(function*() {
+    const well = yield* Deferred.make<void>()
+    const queued = yield* Ref.make(0)
+    const memory = yield* Effect.map(
+      Layer.build(PersistedQueue.layerStoreMemory),
+      Context.get(PersistedQueue.PersistedQueueStore)
+    )
+    const hanging = Layer.succeed(PersistedQueue.PersistedQueueStore, {
+      ...memory,
+      offer: (element) =>
+        Effect.andThen(Deferred.await(well), memory.offer(element)).pipe(
+          Effect.tap(() => Ref.update(queued, (n) => n + 1))
+        )
+    })
+    const [a, b, c] = yield* Effect.all([troubled("a"), troubled("b"), troubled("c")])
+    const unified = yield* Effect.provide(
+      UnifiedStore.make({ pipeline, sources: [a.source, b.source, c.source] }),
+      yield* Layer.build(Layer.provide(PersistedQueue.layer, hanging))
+    )
+    const write = yield* Effect.forkChild(unified.store.add(document("one", "zebras")), { startImmediately: true })
+    yield* TestClock.adjust("999 millis")
+    assert.isUndefined(write.pollUnsafe())
+    // Whoever gives up by now has written all the same: both mirrors are to know.
+    const gone = yield* Effect.forkChild(Fiber.interrupt(write), { startImmediately: true })
+    assert.isUndefined(write.pollUnsafe())
+    yield* TestClock.adjust("1 millis")
+    yield* Fiber.join(gone)
+    assert.deepStrictEqual((yield* unified.outbox.lag).map(({ pending }) => pending), [1, 1])
+    assert.strictEqual(yield* Ref.get(queued), 0)
+    yield* Deferred.succeed(well, undefined)
+    yield* Effect.all([TestClock.adjust("1 minute"), unified.outbox.drained], { concurrency: 2 })
+    assert.strictEqual(yield* Ref.get(queued), 2)
+    for (const { memory } of [b, c]) {
+      assert.deepStrictEqual((yield* memory.list()).documents, [document("one", "zebras")])
+    }
+  }))
