@@ -201,7 +201,11 @@ const build = Effect.fnUntraced(function*(
   const bulkhead = made.bulkhead && (kept?.bulkhead ?? made.bulkhead)
   const rateLimit = made.rateLimit && (kept?.rateLimit ?? made.rateLimit)
   const predictor = made.predictor && (kept?.predictor ?? made.predictor)
-  if (kept === undefined && predictor !== undefined) breaker?.watchers.add(predictor.stage.watcher())
+  if (kept === undefined && predictor !== undefined && breaker !== undefined) {
+    const tell = predictor.stage.watcher()
+    // A breaker that is shared has circuits of others too.
+    breaker.watchers.add((change) => change.key.startsWith(circuitKey(provider, "")) ? tell(change) : undefined)
+  }
   const stages = { ...made, predictor, breaker, bulkhead, rateLimit }
   const chaos = yield* Chaos
 

@@ -3,6 +3,7 @@ import { Cause, Clock, Context, Deferred, Duration, Effect, Exit, Fiber, Layer, 
 import { TestClock } from "effect/testing"
 import type { BulkheadFull } from "../src/Bulkhead.ts"
 import * as Chaos from "../src/Chaos.ts"
+import * as CircuitBreaker from "../src/CircuitBreaker.ts"
 import type { CircuitOpen } from "../src/CircuitBreaker.ts"
 import * as Classifier from "../src/Classifier.ts"
 import * as Deadline from "../src/Deadline.ts"
@@ -913,4 +914,17 @@ it.effect("a predictor told to shed lets a share in, gives back what the shed ha
     yield* breaker!.enable("p/get")
     assert.isTrue((yield* predictor!.prediction).alarmed)
     assert.strictEqual(yield* Effect.succeed("probed").pipe(protect(call)), "probed")
+  }))
+
+it.effect("a predictor's alarms are held against the circuits of its own pipeline, in a breaker that others share", () =>
+  Effect.gen(function*() {
+    const breaker = yield* CircuitBreaker.make({ failureThreshold: 2, failureRate: false })
+    const shared = { breaker, predictor: true } as const
+    const [a, b] = yield* Effect.all([
+      Pipeline.make({ provider: "a", ...shared }),
+      Pipeline.make({ provider: "b", ...shared })
+    ])
+    for (let i = 0; i < 2; i++) yield* Effect.exit(down.pipe(b.protect(call)))
+    assert.strictEqual((yield* a.predictor!.scorecard).trips, 0)
+    assert.strictEqual((yield* b.predictor!.scorecard).trips, 1)
   }))
