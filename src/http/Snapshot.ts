@@ -45,11 +45,8 @@ export const LevelView = Schema.Struct({
 /** How fast the error budget burns over a window: 1 spends it in 30 days. `null` without calls. */
 const Burn = Schema.Struct({ rate: Schema.NullOr(Schema.Finite), calls: Count })
 
-/** Counters since the start or the last reset: the reader takes differences. */
-export const ServiceView = Schema.Struct({
-  service: Schema.String,
-  inFlight: Count,
-  total: Count,
+/** What was counted of a service's calls. */
+const counted = {
   successful: Count,
   failed: Count,
   refused: Count,
@@ -59,10 +56,21 @@ export const ServiceView = Schema.Struct({
   fallbacks: Count,
   cache: Schema.Struct({ hit: Count, stale: Count, miss: Count, coalesced: Count }),
   /** Of searches. */
-  completeness: Schema.Struct({ complete: Count, partial: Count, stale: Count, lexical: Count, failed: Count }),
+  completeness: Schema.Struct({ complete: Count, partial: Count, stale: Count, lexical: Count, failed: Count })
+}
+
+/** In milliseconds. */
+const Latency = Schema.Struct({ p50: Millis, p95: Millis, p99: Millis })
+
+/** Counters since the start or the last reset: the reader takes differences. */
+export const ServiceView = Schema.Struct({
+  service: Schema.String,
+  inFlight: Count,
+  total: Count,
+  ...counted,
   errors: Schema.Record(Schema.String, Count),
-  /** Over the last five minutes, in milliseconds. */
-  latency: Schema.Struct({ p50: Millis, p95: Millis, p99: Millis }),
+  /** Over the last five minutes. */
+  latency: Latency,
   /** Against an objective of 99 %. */
   burn: Schema.Struct({ "5m": Burn, "30m": Burn, "1h": Burn, "6h": Burn }),
   /** What pays for retries and hedges: added attempts left of the most there can be, and how often there were none. */
@@ -120,14 +128,6 @@ export type Snapshot = typeof Snapshot.Type
 export const MinuteView = Schema.Struct({
   /** When it began, in epoch milliseconds. */
   at: Schema.Finite,
-  successful: Count,
-  failed: Count,
-  refused: Count,
-  cancelled: Count,
-  retried: Count,
-  hedged: Count,
-  fallbacks: Count,
-  cache: ServiceView.fields.cache,
-  completeness: ServiceView.fields.completeness,
-  latency: ServiceView.fields.latency
+  ...counted,
+  latency: Latency
 })

@@ -7,10 +7,16 @@ export type Family = readonly [name: string, description: string]
 
 export type Labels = { readonly [label: string]: string }
 
-const noop = (): void => {}
-
 /** A series that is shown until it is removed. */
 export type Shown = Metric.Registration
+
+const noop = (): void => {}
+
+const show = <Input, State>(
+  metric: Metric.Metric<Input, State>,
+  context: Context.Context<never>,
+  get: () => State
+): Shown => Metric.registerUnsafe(metric, context, { get, update: noop, modify: noop })
 
 export const counter = (
   context: Context.Context<never>,
@@ -18,23 +24,18 @@ export const counter = (
   attributes: Labels,
   value: () => number
 ): Shown =>
-  Metric.registerUnsafe(Metric.counter(name, { description, attributes, incremental: true }), context, {
-    get: () => ({ count: value(), incremental: true }),
-    update: noop,
-    modify: noop
-  })
+  show(
+    Metric.counter(name, { description, attributes, incremental: true }),
+    context,
+    () => ({ count: value(), incremental: true })
+  )
 
 export const gauge = (
   context: Context.Context<never>,
   [name, description]: Family,
   attributes: Labels,
   value: () => number
-): Shown =>
-  Metric.registerUnsafe(Metric.gauge(name, { description, attributes }), context, {
-    get: () => ({ value: value() }),
-    update: noop,
-    modify: noop
-  })
+): Shown => show(Metric.gauge(name, { description, attributes }), context, () => ({ value: value() }))
 
 /** Bounds and sums are shown in seconds. */
 export const histogram = (
@@ -44,17 +45,13 @@ export const histogram = (
   boundsMillis: ReadonlyArray<number>,
   value: () => Histogram
 ): Shown =>
-  Metric.registerUnsafe(
+  show(
     Metric.histogram(name, { description, attributes, boundaries: boundsMillis.map((bound) => bound / 1_000) }),
     context,
-    {
-      get: () => {
-        const { count, cumulative, sumMillis } = value()
-        const buckets = cumulative.map(([bound, calls]): [number, number] => [bound / 1_000, calls])
-        return { buckets, count, ...extremes(buckets), sum: sumMillis / 1_000 }
-      },
-      update: noop,
-      modify: noop
+    () => {
+      const { count, cumulative, sumMillis } = value()
+      const buckets = cumulative.map(([bound, calls]): [number, number] => [bound / 1_000, calls])
+      return { buckets, count, ...extremes(buckets), sum: sumMillis / 1_000 }
     }
   )
 

@@ -15,20 +15,11 @@ import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
 import { type Service, VectorStore } from "../../src/vectorstore/VectorStore.ts"
 import * as Embedded from "../embedded.ts"
 import { eventually } from "../testing/eventually.ts"
-import { document, fill, pipeline, three, type Trouble, troubled } from "./troubled.ts"
+import { document, fill, openai, pipeline, three, type Trouble, troubled } from "./troubled.ts"
 
 const Database = Layer.merge(Embedded.layer, Embedder.local)
 
 layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("over Postgres and OpenAI", (it) => {
-  const openai = (emulator: OpenAiEmulator.Emulator) =>
-    OpenAiStore.layer({
-      apiKey: emulator.apiKey,
-      baseURL: emulator.url,
-      vectorStore: VectorStoreId.make(emulator.vectorStore),
-      pollInterval: "2 millis",
-      requestTimeout: "1 second"
-    })
-
   it.effect("every subset of embedder, OpenAI, Postgres and cache down is told for what it is", () =>
     Effect.gen(function*() {
       const emulator = yield* OpenAiEmulator.make()

@@ -13,7 +13,7 @@ import * as OpenAiStore from "../../src/vectorstore/OpenAiStore.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
 import { DocumentId, type Filter, type Service } from "../../src/vectorstore/VectorStore.ts"
 import * as Embedded from "../embedded.ts"
-import { document, fill, pipeline, three, troubled } from "./troubled.ts"
+import { document, fill, openai, pipeline, three, troubled } from "./troubled.ts"
 
 // -- the contract ------------------------------------------------------------------------------------------------------
 
@@ -48,15 +48,6 @@ for (const { name, run } of StoreContract.cases()) {
 const Database = Layer.merge(Embedded.layer, Embedder.local)
 
 layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("over Postgres and OpenAI, all at once", (it) => {
-  const openai = (emulator: OpenAiEmulator.Emulator) =>
-    OpenAiStore.layer({
-      apiKey: emulator.apiKey,
-      baseURL: emulator.url,
-      vectorStore: VectorStoreId.make(emulator.vectorStore),
-      pollInterval: "2 millis",
-      requestTimeout: "1 second"
-    })
-
   StoreContract.cases().forEach(({ name, run }, i) => {
     it.effect(name, () =>
       Effect.gen(function*() {

@@ -1,7 +1,10 @@
-/** Stores in memory that are in trouble on demand, and a unified store over three of them. */
+/** Stores in memory that are in trouble on demand, a unified store over three of them, and OpenAI by the emulator. */
 import { Duration, Effect, Layer, Ref } from "effect"
 import { ConfigurationError, ProviderError, RateLimitError, ServiceUnavailableError } from "../../src/ProviderError.ts"
+import type { OpenAiEmulator } from "../../src/testing/index.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
+import { VectorStoreId } from "../../src/vectorstore/OpenAiClient.ts"
+import * as OpenAiStore from "../../src/vectorstore/OpenAiStore.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
 import { Document, DocumentId, type SearchMode, type Service, VectorStore } from "../../src/vectorstore/VectorStore.ts"
 
@@ -90,3 +93,13 @@ export const fill = Effect.fnUntraced(function*(stores: ReadonlyArray<{ readonly
     ])
   }
 })
+
+/** An OpenAI store that asks the emulator often and waits for it briefly. */
+export const openai = (emulator: OpenAiEmulator.Emulator) =>
+  OpenAiStore.layer({
+    apiKey: emulator.apiKey,
+    baseURL: emulator.url,
+    vectorStore: VectorStoreId.make(emulator.vectorStore),
+    pollInterval: "2 millis",
+    requestTimeout: "1 second"
+  })
