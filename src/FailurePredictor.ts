@@ -123,6 +123,24 @@ const maxGauges = 64
 const quietMillis = 100
 
 /**
+ * What the options come to.
+ * @internal
+ */
+export const settingsOf = (options: Omit<Options, "name" | "classify">) => {
+  const check = checks("FailurePredictor")
+  return {
+    mode: options.mode ?? "shadow",
+    leastShare: check.ratio("leastShare", options.leastShare, 0.1),
+    horizonMillis: check.millis("horizon", options.horizon, "5 minutes", { min: 1 }),
+    rules: {
+      ...callTrendRules,
+      usualMillis: check.millis("usual", options.usual, callTrendRules.usualMillis, { min: 1 }),
+      memoryMillis: check.millis("memory", options.memory, callTrendRules.memoryMillis, { min: 1 })
+    }
+  }
+}
+
+/**
  * Makes a predictor for one provider.
  *
  * **Example**
@@ -147,19 +165,9 @@ const quietMillis = 100
  * predictor.execute)`, or inside with `observe`: inside, its refusals would be taken for the provider's failures.
  */
 export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.fn.Return<Service, InvalidOptions> {
-  const settings = yield* checked(() => {
-    const check = checks("FailurePredictor")
-    return {
-      leastShare: check.ratio("leastShare", options.leastShare, 0.1),
-      horizonMillis: check.millis("horizon", options.horizon, "5 minutes", { min: 1 }),
-      rules: {
-        ...callTrendRules,
-        usualMillis: check.millis("usual", options.usual, callTrendRules.usualMillis, { min: 1 }),
-        memoryMillis: check.millis("memory", options.memory, callTrendRules.memoryMillis, { min: 1 })
-      }
-    }
-  })
-  const { mode = "shadow", name = "default" } = options
+  const settings = yield* checked(() => settingsOf(options))
+  const { mode } = settings
+  const { name = "default" } = options
   const classify = options.classify ?? CircuitBreaker.classify
   const sink = yield* Event.Sink
   const listeners = yield* PubSub.sliding<Change>(64)

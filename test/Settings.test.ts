@@ -482,6 +482,40 @@ it.effect("a stage that was there can be turned off and on; the cache keeps its 
     assert.strictEqual((yield* store.cache!.stats).entries, 0)
   }))
 
+it.effect("a predictor is shown, can be sent back as it is and be turned off, and nothing else", () =>
+  Effect.gen(function*() {
+    const a = provider("a")
+    a.answer = down
+    const store = yield* FaultTolerance.make(Store, {
+      service: "store",
+      providers: [a],
+      pipeline: { retry: undefined, predictor: { horizon: "2 minutes" } }
+    })
+    const settings = yield* Settings.make({ services: [store] })
+    const { from, settings: values } = (yield* settings.effective).services["store"]!
+    assert.deepStrictEqual(values["predictor"], {
+      mode: "shadow",
+      leastShare: 0.1,
+      horizon: 120_000,
+      usual: 1_800_000,
+      memory: 300_000
+    })
+    assert.deepStrictEqual([from["predictor.horizon"], from["predictor.mode"]], ["preset", "default"])
+    const { predictor } = store.providers[0]!.pipeline
+    yield* settings.patch(patchOf({ predictor: values["predictor"], timeout: "2 seconds" }))
+    const [problem] = yield* refusal(settings.patch(patchOf({ predictor: { mode: "shed" } })))
+    assert.include(problem?.message, "can only be turned off")
+    const get = Effect.exit(store.execute({ operation: "get" }, use))
+    const seen = Effect.map(predictor!.prediction, ({ failureShare }) => failureShare)
+    yield* settings.patch(patchOf({ predictor: false }))
+    yield* get
+    assert.isFalse((yield* settings.effective).services["store"]!.settings["predictor"])
+    assert.strictEqual(yield* seen, 0)
+    yield* settings.patch(patchOf({ predictor: null }))
+    yield* get
+    assert.isAbove(yield* seen, 0)
+  }))
+
 it.effect("one that fails in the middle is taken back", () =>
   Effect.gen(function*() {
     const cache = yield* ResponseCache.make({ name: "store" })

@@ -13,6 +13,7 @@ export class Api extends HttpApi.make("holdfast")
   .annotateMerge(
     OpenApi.annotations({
       title: "holdfast",
+      version: "0.1.0",
       description: "A fault-tolerant vector store: search, documents, health, metrics and what an operator needs."
     })
   )

@@ -4,6 +4,7 @@
  */
 import { Clock, Duration, Effect, Exit } from "effect"
 import type * as Bulkhead from "../Bulkhead.ts"
+import * as FailurePredictor from "../FailurePredictor.ts"
 import { InvalidOptions } from "../InvalidOptions.ts"
 import * as Pipeline from "../Pipeline.ts"
 import * as RateLimit from "../RateLimit.ts"
@@ -20,8 +21,8 @@ export interface PipelineChanges {
   readonly retry?: Overlay<Pipeline.RetryOptions> | undefined
   readonly breaker?: Overlay<Pipeline.BreakerOptions> | undefined
   readonly hedge?: Overlay<Pipeline.HedgeOptions> | undefined
-  /** Can be turned off. */
-  readonly predictor?: false | undefined
+  /** Can be turned off, and no more: its alarms are of what it learnt under its options. */
+  readonly predictor?: Overlay<Pipeline.PredictorOptions> | undefined
   readonly rateLimit?: Overlay<Omit<RateLimit.Options, "name">> | undefined
   readonly bulkhead?: Overlay<Omit<Bulkhead.Options, "name">> | undefined
 }
@@ -44,8 +45,14 @@ export const changed = (options: Loose, changes: PipelineChanges | undefined): L
 /** Stages whose errors are in the types of calls. */
 const refusing = ["predictor", "breaker", "rateLimit", "bulkhead"] as const
 
+/** What a predictor's options come to; of one made elsewhere nothing is known. */
+const foresight = ({ predictor }: Pipeline.Options): unknown =>
+  predictor === undefined || (predictor !== true && isService(predictor))
+    ? predictor
+    : FailurePredictor.settingsOf(predictor === true ? {} : predictor)
+
 /** Refuses changes of what was never there, or is not ours. */
-export const checkStages = (first: Pipeline.Options, next: Pipeline.Options): void => {
+const checkStages = (first: Pipeline.Options, next: Pipeline.Options): void => {
   const { ensure } = checks("FaultTolerance", `providers.${next.provider}.`)
   for (const stage of refusing) {
     const [of, to] = [first[stage], next[stage]]
@@ -53,6 +60,11 @@ export const checkStages = (first: Pipeline.Options, next: Pipeline.Options): vo
     ensure(of !== undefined, stage, "cannot be added while the service runs: it was not there at the start")
     ensure(!(typeof of === "object" && isService(of)) || of === to, stage, "was made elsewhere; change it there")
   }
+  ensure(
+    next.predictor === undefined || alike(foresight(first), foresight(next)),
+    "predictor",
+    "can only be turned off while the service runs"
+  )
 }
 
 // -- pipelines -------------------------------------------------------------------------------------------------------

@@ -94,6 +94,14 @@ const CircuitBreaker = Schema.Struct({
 
 const Hedge = Schema.Struct({ delay: of(time()), maxHedges: of(int(1, 5)), budget: of(Schema.Literal("unlimited")) })
 
+const Predictor = Schema.Struct({
+  mode: of(Schema.Literals(["shadow", "shed"])),
+  leastShare: of(ratio),
+  horizon: of(time(1)),
+  usual: of(time(1)),
+  memory: of(time(1))
+})
+
 const RateLimit = Schema.Struct({
   limit: of(number(Number.MIN_VALUE)),
   window: of(time(1)),
@@ -135,6 +143,8 @@ const stages = {
   retry: orOff(Retry),
   circuitBreaker: orOff(CircuitBreaker),
   hedge: orOff(Hedge),
+  /** While a service runs it can be turned off, and no more. */
+  predictor: orOff(Predictor),
   rateLimit: orOff(RateLimit),
   bulkhead: orOff(Bulkhead)
 }
@@ -177,6 +187,7 @@ export const fields = {
   retry: Object.keys(Retry.fields),
   circuitBreaker: Object.keys(CircuitBreaker.fields),
   hedge: Object.keys(Hedge.fields),
+  predictor: Object.keys(Predictor.fields),
   rateLimit: Object.keys(RateLimit.fields),
   bulkhead: Object.keys(Bulkhead.fields),
   cache: Object.keys(Cache.fields),
@@ -215,7 +226,13 @@ const elsewhere: { readonly [path: string]: string } = {
   "cache.maxCacheSize": "cache.capacity"
 }
 
-const whole: { readonly [stage: string]: unknown } = { timeout: 10_000, retry: {}, circuitBreaker: {}, bulkhead: {} }
+const whole: { readonly [stage: string]: unknown } = {
+  timeout: 10_000,
+  retry: {},
+  circuitBreaker: {},
+  predictor: {},
+  bulkhead: {}
+}
 
 /**
  * Settings of one service or provider under their own names: without `Ms` at the end, sections without `Config`, `true`

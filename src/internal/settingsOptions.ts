@@ -26,7 +26,7 @@ export interface Target {
 
 // -- options as settings ---------------------------------------------------------------------------------------------
 
-const stageNames = ["timeout", "retry", "circuitBreaker", "hedge", "rateLimit", "bulkhead"] as const
+const stageNames = ["timeout", "retry", "circuitBreaker", "hedge", "predictor", "rateLimit", "bulkhead"] as const
 
 /** What holds where nobody says anything, of the stages that are there. */
 export const defaultsOf = (given: Json): Json => {
@@ -52,6 +52,7 @@ export const defaultsOf = (given: Json): Json => {
       rampUp: 10_000
     },
     hedge: { maxHedges: 1 },
+    predictor: { mode: "shadow", leastShare: 0.1, horizon: 300_000, usual: 1_800_000, memory: 300_000 },
     rateLimit: { window: 1_000, algorithm: "token-bucket", onLimit: "wait", maxWait: 30_000 },
     bulkhead: { limit: 64, queue: 64, maxWait: 1_000 },
     cache: {
@@ -88,6 +89,9 @@ const times = new Set([
   "rampUp",
   "slowCallDuration",
   "delay",
+  "horizon",
+  "usual",
+  "memory",
   "window",
   "maxWait",
   "fresh",
@@ -120,7 +124,7 @@ const sectionOf = (section: keyof typeof fields, options: unknown): unknown => {
 
 /** A provider's policies as a program gave them. */
 const presetOfProvider = (options: FaultTolerance.PipelineOptions | undefined): Json => {
-  const { breaker, bulkhead, hedge, rateLimit, retry, timeout } = options ?? {}
+  const { breaker, bulkhead, hedge, predictor, rateLimit, retry, timeout } = options ?? {}
   const own = {
     timeout: timeout === undefined || timeout === true
       ? undefined
@@ -128,6 +132,7 @@ const presetOfProvider = (options: FaultTolerance.PipelineOptions | undefined): 
     retry: sectionOf("retry", retry),
     circuitBreaker: sectionOf("circuitBreaker", breaker),
     hedge: sectionOf("hedge", hedge),
+    predictor: sectionOf("predictor", predictor),
     rateLimit: sectionOf("rateLimit", rateLimit),
     bulkhead: sectionOf("bulkhead", bulkhead)
   }
@@ -171,8 +176,8 @@ export const sectionsOf = (value: Json): Json =>
 // -- settings as options ---------------------------------------------------------------------------------------------
 
 const pipelineChanges = (
-  { bulkhead, circuitBreaker: breaker, hedge, rateLimit, retry, timeout }: ProviderForm
-): FaultTolerance.PipelineChanges => present({ timeout, retry, breaker, hedge, rateLimit, bulkhead })
+  { bulkhead, circuitBreaker: breaker, hedge, predictor, rateLimit, retry, timeout }: ProviderForm
+): FaultTolerance.PipelineChanges => present({ timeout, retry, breaker, hedge, predictor, rateLimit, bulkhead })
 
 /** Settings as a service takes them. */
 export const changesOf = (overlay: ServiceForm): FaultTolerance.Changes => {
@@ -198,11 +203,20 @@ export const changesOf = (overlay: ServiceForm): FaultTolerance.Changes => {
 /** One pipeline's settings as its options. */
 export const pipelineOf = (
   provider: string,
-  { bulkhead, circuitBreaker, deadline, hedge, rateLimit, retry, timeout }: Omit<PipelineForm, "attemptsInside">
+  {
+    bulkhead,
+    circuitBreaker: breaker,
+    deadline,
+    hedge,
+    predictor,
+    rateLimit,
+    retry,
+    timeout
+  }: Omit<PipelineForm, "attemptsInside">
 ): { readonly options: Pipeline.Options } => ({
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a rate limit or hedge without what it needs is refused
   options: Object.fromEntries(
-    Object.entries({ provider, deadline, timeout, retry, breaker: circuitBreaker, hedge, rateLimit, bulkhead })
+    Object.entries({ provider, deadline, timeout, retry, breaker, hedge, predictor, rateLimit, bulkhead })
       .filter(([, value]) => value !== undefined && value !== false)
   ) as unknown as Pipeline.Options
 })

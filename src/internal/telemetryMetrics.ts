@@ -131,7 +131,7 @@ export const ofService = (
 export const ofFlow = (context: Context.Context<never>, labels: registry.Labels, value: () => number): registry.Shown =>
   registry.counter(context, families.fallback, labels, value)
 
-export interface Budget {
+interface Budget {
   readonly left: () => number
   readonly spent: () => number
   readonly exhausted: () => number

@@ -1,6 +1,8 @@
 import { assert, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Layer, Logger, Metric, Redacted, Ref } from "effect"
 import { HttpServer } from "effect/http"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
 import * as Event from "../../src/Event.ts"
 import * as Health from "../../src/Health.ts"
 import { Library } from "../../src/http/Library.ts"
@@ -73,6 +75,8 @@ it.live("serves the page, the API reference and its document, each with its poli
       assert.notMatch(policy, /https?:/)
     }
     const document = JSON.parse((yield* request("/openapi.json")).text)
+    const { version } = JSON.parse(readFileSync(join(import.meta.dirname, "../../package.json"), "utf8"))
+    assert.strictEqual(document.info.version, version)
     assert.containsSubset(Object.keys(document.paths), [
       "/api/fault-tolerance/health",
       "/api/fault-tolerance/metrics",

@@ -79,7 +79,7 @@ export const routeOf = (method: string, path: string): string =>
     : routes.find((it) => it.method === method && it.path.test(path))?.name ?? "unknown"
 
 /** A request, whole. */
-export interface Incoming {
+interface Incoming {
   readonly method: string
   readonly url: URL
   readonly contentType: string

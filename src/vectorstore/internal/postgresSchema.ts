@@ -32,7 +32,7 @@ export const tables = (sql: SqlClient, schema: string): Tables => ({
 })
 
 /** The one number that the writers and migrators of a schema wait for; held to the end of the transaction. */
-export const lockKey = (schema: string): string => `holdfast/${schema}`
+const lockKey = (schema: string): string => `holdfast/${schema}`
 
 export const takeLock = (sql: SqlClient, schema: string): Fragment =>
   sql`pg_advisory_xact_lock(hashtextextended(${lockKey(schema)}, 0))`

@@ -3,7 +3,7 @@ import type { Unfit } from "../UnifiedAnswer.ts"
 import { type SearchMode, type SearchRequest, type Service } from "../VectorStore.ts"
 
 /** A source of a search. */
-export interface Candidate {
+interface Candidate {
   readonly name: string
   readonly service: Service
 }

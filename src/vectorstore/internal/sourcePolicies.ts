@@ -22,7 +22,7 @@ export type Failing = ProviderError | {
   readonly retryAfter?: Duration.Duration | undefined
 }
 
-export type Execute = <A>(
+type Execute = <A>(
   options: FaultTolerance.CallOptions<A>,
   use: (store: Service) => Effect.Effect<A, ProviderError>
 ) => Effect.Effect<Served<A>, Failing>
