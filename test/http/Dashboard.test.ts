@@ -53,7 +53,13 @@ const services = Layer.unwrap(Effect.gen(function*() {
       Alerts.Alerts.layer({ rules: Alerts.defaultRules("unified") })
     )
   ),
-  Layer.provideMerge(Layer.effect(Breaker, CircuitBreaker.make({ name: "openai.search", failureThreshold: 3 }))),
+  // Open for longer than any machine takes for the test.
+  Layer.provideMerge(
+    Layer.effect(
+      Breaker,
+      CircuitBreaker.make({ name: "openai.search", failureThreshold: 3, recoveryTimeout: "5 minutes" })
+    )
+  ),
   Layer.provideMerge(Layer.mergeAll(
     Telemetry.layer(),
     Event.EventLog.layer(),
