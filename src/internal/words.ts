@@ -52,9 +52,10 @@ export const tokens = (text: string): ReadonlyArray<Token> => {
   const found: Array<Token> = []
   let position = 0
   for (const match of (plain ? text.toLowerCase() : fold(text)).match(plain ? asciiPattern : anyPattern) ?? []) {
-    const parts = match.split(/[-/]/)
-    if (parts.length > 1) found.push({ term: stem(parts.join("")), position, joined: true })
-    for (const part of parts) {
+    // Most words stand alone, and to split one costs more than to stem it.
+    const parts = match.includes("-") || match.includes("/") ? match.split(/[-/]/) : undefined
+    if (parts !== undefined) found.push({ term: stem(parts.join("")), position, joined: true })
+    for (const part of parts ?? [match]) {
       if (!stopWords.has(part)) found.push({ term: stem(part), position, joined: false })
       position++
     }

@@ -41,41 +41,42 @@ export const add = Effect.fnUntraced(
 
 /** All postings, by term and then by document, with where each row of them starts and ends; counted from 1. */
 const lists = (entries: ReadonlyArray<readonly [no: number, terms: Terms]>) => {
-  const inOrder = [...entries].sort(([a], [b]) => a - b)
-  const frequencies = new Map<string, number>()
+  const byTerm = new Map<string, Record<"documents" | "counts" | "lengths", Array<number>>>()
   let totalLength = 0
-  for (const [, { length, positions }] of inOrder) {
+  for (const [no, { length, positions }] of [...entries].sort(([a], [b]) => a - b)) {
     totalLength += length
-    for (const term of positions.keys()) frequencies.set(term, (frequencies.get(term) ?? 0) + 1)
+    for (const [term, places] of positions) {
+      let held = byTerm.get(term)
+      if (held === undefined) byTerm.set(term, held = { documents: [], counts: [], lengths: [] })
+      held.documents.push(no)
+      held.counts.push(places.length)
+      held.lengths.push(length)
+    }
   }
+  // In the order of the table's key.
+  const inOrder = Array.from(byTerm).sort(([a], [b]) => a < b ? -1 : 1)
   const terms: Array<string> = []
   const starts: Array<number> = []
   const ends: Array<number> = []
-  const places = new Map<string, number>()
-  let postings = 0
-  // In the order of the table's key.
-  for (const term of Array.from(frequencies.keys()).sort()) {
-    places.set(term, postings)
-    const end = postings + (frequencies.get(term) ?? 0)
-    for (; postings < end; postings = Math.min(end, postings + listLength)) {
+  let end = 0
+  for (const [term, { documents }] of inOrder) {
+    const start = end
+    end += documents.length
+    for (let at = start; at < end; at += listLength) {
       terms.push(term)
-      starts.push(postings + 1)
-      ends.push(Math.min(end, postings + listLength))
+      starts.push(at + 1)
+      ends.push(Math.min(end, at + listLength))
     }
   }
-  const documents = Array.from<number>({ length: postings })
-  const counts = Array.from<number>({ length: postings })
-  const lengths = Array.from<number>({ length: postings })
-  for (const [no, { length, positions }] of inOrder) {
-    for (const [term, { length: count }] of positions) {
-      const place = places.get(term) ?? 0
-      places.set(term, place + 1)
-      documents[place] = no
-      counts[place] = count
-      lengths[place] = length
-    }
+  return {
+    terms,
+    starts,
+    ends,
+    documents: inOrder.flatMap(([, held]) => held.documents),
+    counts: inOrder.flatMap(([, held]) => held.counts),
+    lengths: inOrder.flatMap(([, held]) => held.lengths),
+    totalLength
   }
-  return { terms, starts, ends, documents, counts, lengths, totalLength }
 }
 
 /** The row that holds the term's posting of the document, if there is one. */
