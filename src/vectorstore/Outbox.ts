@@ -7,6 +7,9 @@
  * An entry names documents, not their content: delivering reads what the primary has then, so that late, repeated and
  * overtaken deliveries end in the same state. Entries wait in Effect's `PersistedQueue`: in the context's, such as that of
  * `OutboxQueue`, which is in Postgres and outlives the process, else in memory.
+ *
+ * In a queue that outlives the process a write is announced before it begins, by an entry that is held back and withdrawn
+ * when the write is recorded: should the process be killed in between, whoever has the queue then delivers it.
  */
 import {
   Clock,
@@ -72,6 +75,11 @@ export type Change = "put" | "delete"
 
 export interface Outbox {
   /**
+   * Notes that the primary's state of these documents is about to change, and gives what takes the note back once
+   * that is recorded, or known not to have happened. Does not fail, and waits for the queue a second at most.
+   */
+  readonly announce: (ids: ReadonlyArray<DocumentId>) => Effect.Effect<Effect.Effect<void>>
+  /**
    * Notes that the primary's state of these documents changed. Does not fail, does not wait for a mirror, and for the
    * queue a second at most: then it goes on trying in the background.
    */
@@ -91,8 +99,14 @@ const readEntry = Schema.decodeUnknownOption(Schema.fromJsonString(Entry))
 /** How often it is looked what waits in a queue that outlives the process: others may write and deliver beside us. */
 const lookEvery = "30 seconds"
 
-/** How long a write waits until it is recorded. */
+/** How long a write waits until it is announced, and until it is recorded. */
 const recordedWithin = "1 second"
+
+/**
+ * How long after its announcement a write is looked at that was not recorded; longer than writes take. One that takes
+ * longer is looked at while it goes on, and once more when it has ended.
+ */
+const heldBack = "5 minutes"
 
 const entryLength = 100
 const readers = 8
@@ -136,6 +150,8 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
           refused: new Set<DocumentId>(),
           /** Entries delivered since the queue was last looked at. */
           delivered: new Set<string>(),
+          /** Entries that are not in the queue yet. */
+          unrecorded: 0,
           failing: false
         })
       ))
@@ -247,30 +263,62 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
     const inBackground = <A>(self: Effect.Effect<A>) =>
       Effect.forkIn(Effect.interruptible(self), scope, { startImmediately: true })
 
+    /** Apart, because the limit interrupts and the caller does not let itself be interrupted. */
+    const shortly = (all: ReadonlyArray<Effect.Effect<unknown>>) =>
+      Effect.flatMap(
+        inBackground(
+          Effect.timeoutOption(Effect.all(all, { concurrency: "unbounded", discard: true }), recordedWithin)
+        ),
+        Fiber.await
+      )
+
+    const partsOf = (ids: ReadonlyArray<DocumentId>) =>
+      boxes.flatMap((box) => chunks(ids, entryLength).map((ids) => ({ box, ids, entry: crypto.randomUUID() })))
+
+    const announce = Effect.fnUntraced(function*(ids: ReadonlyArray<DocumentId>) {
+      // A queue that lets entries wait is not waited for twice by every write.
+      if (Option.isNone(backlog) || boxes.some(({ unrecorded }) => unrecorded > 0)) return Effect.void
+      const parts = partsOf(ids)
+      // As a change that may have happened: what is deleted is hidden, and who knows whether it is.
+      yield* shortly(
+        parts.map(({ box, entry, ids }) =>
+          Effect.ignore(box.queue.offer({ ids, change: "put" }, { id: entry, delay: heldBack }))
+        )
+      )
+      return Effect.suspend(() =>
+        shortly(boxes.map((box) => {
+          const entries = parts.flatMap((part) => part.box === box ? [part.entry] : [])
+          // What could not be recorded stays announced.
+          return box.unrecorded > 0 ? Effect.void : Effect.ignore(backlog.value.withdraw(queueOf(box.mirror), entries))
+        }))
+      )
+    }, Effect.uninterruptible)
+
     /** Puts an entry into the mirror's queue, and gives what waits until that was tried. */
-    const offer = Effect.fnUntraced(function*(box: Box, change: Change, ids: ReadonlyArray<DocumentId>) {
-      const entry = crypto.randomUUID()
-      const since = clock.currentTimeMillisUnsafe()
-      for (const id of ids) box.waiting.set(id, { change, entry, since: box.waiting.get(id)?.since ?? since })
-      const offered = box.queue.offer({ ids, change }, { id: entry })
-      const tried = yield* Deferred.make<void>()
-      yield* inBackground(offered.pipe(
-        Effect.ensuring(Deferred.succeed(tried, undefined)),
-        Effect.catch(() => {
-          note(box.mirror.name, "a write could not be recorded for it, and will be as soon as the queue is well")
-          return Effect.retry(offered, redeliveries)
-        }),
-        Effect.ignore
-      ))
-      return Deferred.await(tried)
-    })
+    const offer = Effect.fnUntraced(
+      function*(change: Change, { box, entry, ids }: ReturnType<typeof partsOf>[number]) {
+        const since = clock.currentTimeMillisUnsafe()
+        for (const id of ids) box.waiting.set(id, { change, entry, since: box.waiting.get(id)?.since ?? since })
+        box.unrecorded++
+        const offered = Effect.tap(box.queue.offer({ ids, change }, { id: entry }), () =>
+          Effect.sync(() => {
+            box.unrecorded--
+          }))
+        const tried = yield* Deferred.make<void>()
+        yield* inBackground(offered.pipe(
+          Effect.ensuring(Deferred.succeed(tried, undefined)),
+          Effect.catch(() => {
+            note(box.mirror.name, "a write could not be recorded for it, and will be as soon as the queue is well")
+            return Effect.retry(offered, redeliveries)
+          }),
+          Effect.ignore
+        ))
+        return Deferred.await(tried)
+      }
+    )
 
     const record = Effect.fnUntraced(function*(change: Change, ids: ReadonlyArray<DocumentId>) {
-      const parts = boxes.flatMap((box) => chunks(ids, entryLength).map((part) => ({ box, part })))
-      const tried = yield* Effect.forEach(parts, ({ box, part }) => offer(box, change, part))
-      // Apart, because the limit interrupts and the caller does not let itself be interrupted.
-      const all = Effect.all(tried, { concurrency: "unbounded", discard: true })
-      yield* Fiber.await(yield* inBackground(Effect.timeoutOption(all, recordedWithin)))
+      yield* shortly(yield* Effect.forEach(partsOf(ids), (part) => offer(change, part)))
     }, Effect.uninterruptible)
 
     const compare = Effect.fnUntraced(function*(box: Box): Effect.fn.Return<Reconciled, { readonly _tag: string }> {
@@ -298,6 +346,7 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
     })
 
     return {
+      announce,
       record,
       pending: (mirror, id) => {
         const box = boxes.find((box) => box.mirror.name === mirror)

@@ -11,9 +11,15 @@ export interface Waits {
   readonly ageMillis: number
 }
 
-/** What waits in queues, whoever put it there. */
+/** What is in queues that outlive the process, whoever put it there. */
 export class Backlog extends Context.Service<Backlog, {
+  /** What waits to be delivered; not what was offered with a delay that has not passed. */
   readonly read: (queue: string) => Effect.Effect<ReadonlyArray<Waits>, PersistedQueue.PersistedQueueError>
+  /** Takes elements out again, as far as they are there. */
+  readonly withdraw: (
+    queue: string,
+    ids: ReadonlyArray<string>
+  ) => Effect.Effect<void, PersistedQueue.PersistedQueueError>
 }>()("holdfast/vectorstore/OutboxQueue/Backlog") {}
 
 const tableName = "holdfast_outbox"
@@ -62,13 +68,16 @@ export const layerPostgres: Layer.Layer<PersistedQueue.PersistedQueueFactory | B
       take: (options) => Effect.flatMap(store, ({ take }) => take(options)),
       cleanup: (options) => made === undefined ? Effect.void : made.cleanup(options)
     })
+    const asked = <A, E>(self: Effect.Effect<A, E>) => Effect.mapError(Effect.andThen(store, self), unanswered)
     const backlog = Backlog.of({
       read: (queue) =>
-        Effect.andThen(
-          store,
+        asked(
           sql<Waits>`SELECT id, element, (extract(epoch FROM now()::timestamp - created_at::timestamp) * 1000)::float8
-            AS "ageMillis" FROM ${sql(tableName)} WHERE queue_name = ${queue} AND state = 'pending'`
-        ).pipe(Effect.mapError(unanswered))
+            AS "ageMillis" FROM ${sql(tableName)}
+            WHERE queue_name = ${queue} AND state = 'pending' AND (attempts > 0 OR visible_at <= now())`
+        ),
+      withdraw: (queue, ids) =>
+        asked(sql`DELETE FROM ${sql(tableName)} WHERE queue_name = ${queue} AND ${sql.in("id", ids)}`)
     })
     return Layer.merge(
       Layer.succeed(Backlog, backlog),

@@ -6,7 +6,7 @@ import { TestClock } from "effect/testing"
 import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
 import * as OutboxQueue from "../../src/vectorstore/OutboxQueue.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
-import { DocumentId } from "../../src/vectorstore/VectorStore.ts"
+import { DocumentId, VectorStore } from "../../src/vectorstore/VectorStore.ts"
 import * as Embedded from "../embedded.ts"
 import { eventually } from "../testing/eventually.ts"
 import { document, pipeline, troubled } from "./troubled.ts"
@@ -51,6 +51,61 @@ it.live(
       assert.isNotEmpty(told)
       // The category, and no words of the provider.
       for (const failure of told) assert.match(failure, /"_tag":"(SERVICE_UNAVAILABLE|CircuitOpen)"/)
+    }).pipe(Effect.scoped),
+  60_000
+)
+
+it.live(
+  "a write whose process is killed before it is recorded reaches the mirror, and one that did not happen leaves nothing",
+  () =>
+    Effect.gen(function*() {
+      const database = Layer.succeedContext(yield* Layer.build(Embedded.layer))
+      const sql = Context.get(yield* Layer.build(database), SqlClient)
+      const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+      const start = (first: typeof a.source) =>
+        Effect.gen(function*() {
+          const queue = yield* Layer.build(Layer.fresh(Layer.provide(OutboxQueue.layerPostgres, database)))
+          return yield* Effect.provide(
+            UnifiedStore.make({ pipeline: { ...pipeline, timeout: "1 hour" }, sources: [first, b.source] }),
+            queue
+          )
+        })
+      const entries = sql<{ readonly state: string }>`SELECT state FROM holdfast_outbox ORDER BY sequence`.pipe(
+        Effect.map((rows) => rows.map(({ state }) => state))
+      )
+      // What its primary took is never heard of again, as in a process that is no more.
+      const killed = yield* start({
+        name: "a",
+        layer: Layer.succeed(VectorStore, {
+          ...a.memory,
+          addMany: (all) => Effect.andThen(a.memory.addMany(all), Effect.never)
+        })
+      })
+      yield* Effect.forkScoped(killed.store.addMany([document("one", "zebras"), document("two", "giraffes")]))
+      yield* eventually(a.memory.stats, ({ documents }) => documents === 2)
+      assert.deepStrictEqual(yield* entries, ["pending"])
+      const next = yield* start(a.source)
+      // Nobody knows yet that it was left behind, so it does not count as waiting.
+      assert.strictEqual(yield* pending(next), 0)
+      assert.isUndefined(next.outbox.pending("b", DocumentId.make("one")))
+
+      yield* a.is("unconfigured")
+      yield* Effect.exit(next.store.add(document("three", "lions")))
+      assert.deepStrictEqual(yield* eventually(entries, (states) => states.length === 1), ["pending"])
+      yield* a.is("none")
+
+      yield* sql`UPDATE holdfast_outbox SET visible_at = visible_at - interval '5 minutes'`
+      // A write wakes who delivers; its own announcement is withdrawn.
+      yield* next.store.add(document("four", "monkeys"))
+      yield* eventually(b.memory.stats, ({ documents }) => documents === 3)
+      assert.deepStrictEqual(
+        (yield* b.memory.list()).documents.map(({ id }) => id),
+        [DocumentId.make("four"), DocumentId.make("one"), DocumentId.make("two")]
+      )
+      assert.deepStrictEqual(yield* eventually(entries, (states) => states.every((state) => state === "completed")), [
+        "completed",
+        "completed"
+      ])
     }).pipe(Effect.scoped),
   60_000
 )

@@ -5,7 +5,7 @@
 import { Cause, Effect, Exit, Option } from "effect"
 import { mayRetry, type ProviderError } from "../../ProviderError.ts"
 import { refusals } from "../../Served.ts"
-import type { Outbox } from "../Outbox.ts"
+import type { Change, Outbox } from "../Outbox.ts"
 import type { BatchReport, DocumentId, Service } from "../VectorStore.ts"
 import { everyDocument } from "./requests.ts"
 
@@ -19,7 +19,7 @@ export interface Parts {
   readonly anyone: Asking
   /** Asks the primary alone, to change something. */
   readonly primary: Asking
-  readonly outbox: Pick<Outbox, "record">
+  readonly outbox: Pick<Outbox, "announce" | "record">
   /** Whether a document was deleted, and this store does not know yet. */
   readonly isGone: (store: Service, id: DocumentId) => boolean
 }
@@ -28,20 +28,29 @@ export interface Parts {
 export type Documents = Omit<Service, "name" | "modes" | "space" | "filters" | "search">
 
 export const makeDocuments = ({ anyone, isGone, outbox, primary }: Parts): Documents => {
-  /** Writes to the primary; then, or when the outcome is open, tells the mirrors' outbox. */
+  /** Writes to the primary; then, or when the outcome is open, tells the mirrors' outbox what changed. */
   const write = <A>(
     operation: string,
+    ids: ReadonlyArray<DocumentId>,
     use: (store: Service) => Effect.Effect<A, ProviderError>,
-    recorded: (value: A) => Effect.Effect<void>,
-    open: Effect.Effect<void>
-  ): Effect.Effect<A, ProviderError> =>
-    Effect.uninterruptibleMask((restore) =>
-      restore(primary(operation, use)).pipe(
-        Effect.onExit((exit) =>
-          Exit.isSuccess(exit) ? recorded(exit.value) : surelyNotDone(exit.cause) ? Effect.void : open
-        )
-      )
+    { change = "put", changed = () => ids }: {
+      readonly change?: Change
+      readonly changed?: (value: A) => ReadonlyArray<DocumentId>
+    } = {}
+  ): Effect.Effect<A, ProviderError> => {
+    const record = (ids: ReadonlyArray<DocumentId>) =>
+      ids.length === 0 ? Effect.void : outbox.record(change, Array.from(new Set(ids)))
+    if (ids.length === 0) return primary(operation, use)
+    return Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(outbox.announce(Array.from(new Set(ids))), (withdraw) =>
+        restore(primary(operation, use)).pipe(
+          Effect.onExit((exit) =>
+            Exit.isSuccess(exit) ? record(changed(exit.value)) : surelyNotDone(exit.cause) ? Effect.void : record(ids)
+          ),
+          Effect.ensuring(withdraw)
+        ))
     )
+  }
 
   const list: Service["list"] = (request) =>
     anyone("list", (store) =>
@@ -51,32 +60,14 @@ export const makeDocuments = ({ anyone, isGone, outbox, primary }: Parts): Docum
       })))
 
   return {
-    add: (document) => {
-      const record = outbox.record("put", [document.id])
-      return write("add", (store) => store.add(document), () => record, record)
-    },
-    addMany: (documents, batch) => {
-      const record = (ids: ReadonlyArray<DocumentId>) => outbox.record("put", Array.from(new Set(ids)))
-      return write(
-        "addMany",
-        (store) => store.addMany(documents, batch),
-        ({ items }: BatchReport) => record(items.filter(({ _tag }) => _tag !== "Failed").map(({ id }) => id)),
-        record(documents.map(({ id }) => id))
-      )
-    },
-    update: (id, patch) => {
-      const record = outbox.record("put", [id])
-      return write(
-        "update",
-        (store) => store.update(id, patch),
-        (it) => Option.isSome(it) ? record : Effect.void,
-        record
-      )
-    },
-    delete: (id) => {
-      const record = outbox.record("delete", [id])
-      return write("delete", (store) => store.delete(id), () => record, record)
-    },
+    add: (document) => write("add", [document.id], (store) => store.add(document)),
+    addMany: (documents, batch) =>
+      write("addMany", documents.map(({ id }) => id), (store) => store.addMany(documents, batch), {
+        changed: ({ items }: BatchReport) => items.filter(({ _tag }) => _tag !== "Failed").map(({ id }) => id)
+      }),
+    update: (id, patch) =>
+      write("update", [id], (store) => store.update(id, patch), { changed: (it) => Option.isSome(it) ? [id] : [] }),
+    delete: (id) => write("delete", [id], (store) => store.delete(id), { change: "delete" }),
     get: (id) => anyone("get", (store) => Effect.map(store.get(id), Option.filter(() => !isGone(store, id)))),
     list,
     documents: everyDocument(list),
