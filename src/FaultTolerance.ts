@@ -517,17 +517,18 @@ const withVariants = (variants: Variants): Pick<Checked<never>, "variants" | "pi
   }
 }
 
-/** What drives the level: a provider is up when its circuits let calls through and its own check, if any, is content. */
+/** What drives the level: a provider is up when all its circuits let calls through and its own check, if any, is content. */
 const checkOf = <S>(
   members: ReadonlyArray<Checked<S>>,
   live: (index: number) => Checked<S>
 ): ServiceLevel.Check =>
   ServiceLevel.providersCheck(members.map(({ health, name, service }, index) => {
     // A pipeline knows of the operations that went through it; those with retry and those without are apart.
-    const lets = Effect.map(
-      Clock.currentTimeMillis,
-      (now) => [true, false].every((bypassRetry) => live(index).pipeline(bypassRetry, false).availability(now) <= 0)
-    )
+    const lets = Effect.map(Clock.currentTimeMillis, (now) =>
+      [true, false].every((bypassRetry) => {
+        const { availability, operations } = live(index).pipeline(bypassRetry, false)
+        return Array.from(operations.keys()).every((key) => availability(now, key) <= 0)
+      }))
     return {
       name,
       up: health === undefined

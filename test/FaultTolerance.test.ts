@@ -579,6 +579,23 @@ it.effect("scenario 50: circuits take the level down and, without traffic, it co
     assert.strictEqual(yield* level.current, "Full")
   }))
 
+it.effect("one open circuit of the first choice takes the level down, though its other operations go through", () =>
+  Effect.gen(function*() {
+    const [a, b] = [provider("a"), provider("b")]
+    const { execute, level } = yield* FaultTolerance.make(Store, {
+      ...plain,
+      providers: [a, b],
+      pipeline: { breaker: { failureThreshold: 1, recoveryTimeout: "1 minute", jitter: false } }
+    })
+    yield* execute({ operation: "get" }, use)
+    a.answer = down
+    yield* execute({ operation: "search" }, use)
+    yield* TestClock.adjust("45 seconds")
+    assert.strictEqual(yield* level.current, "Basic")
+    yield* TestClock.adjust("3 minutes")
+    assert.strictEqual(yield* level.current, "Full")
+  }))
+
 it.effect("a provider's own check drives the level too", () =>
   Effect.gen(function*() {
     const [a, b] = [provider("a"), provider("b")]
