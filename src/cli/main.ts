@@ -3,6 +3,10 @@
  * The `holdfast` command. Beside the library stand only the packages that its user installed: one that the command lacks is
  * named, without a stack.
  */
+import { enableCompileCache } from "node:module"
+
+// Half of the time of a start is compiling the same modules again.
+enableCompileCache()
 
 // Nothing can be imported before it is known what there is, so that there is no Effect yet to do this.
 import("./program.ts").catch((error: unknown) => {

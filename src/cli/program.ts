@@ -1,5 +1,6 @@
 /** The `holdfast` command. Only the subcommand that was asked for is loaded: `classify` need not wait for Postgres. */
-import { NodeRuntime, NodeServices } from "@effect/platform-node"
+import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import {
   Cause,
   Config,

@@ -12,7 +12,7 @@ import { Redis } from "effect/persistence"
  * **Example**
  *
  * ```ts no-run
- * import { NodeRedis } from "@effect/platform-node"
+ * import * as NodeRedis from "@effect/platform-node/NodeRedis"
  * import * as OptionalRedis from "holdfast/fleet/OptionalRedis"
  *
  * export const RedisLive = OptionalRedis.layer(NodeRedis.layer({

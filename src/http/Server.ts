@@ -1,5 +1,5 @@
 /** The server of `holdfast serve`: the API, probes, Prometheus, the API reference, on Node. */
-import { NodeHttpServer } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Data, Deferred, Effect, Layer, type Redacted } from "effect"
 import { HttpRouter, type HttpServerError, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiMiddleware, HttpApiScalar } from "effect/http-api"

@@ -1,5 +1,5 @@
 /** Real redis-server processes for the tests that need them, where the binary is found. */
-import { NodeRedis } from "@effect/platform-node"
+import * as NodeRedis from "@effect/platform-node/NodeRedis"
 import { Effect, Layer, Logger, type Scope } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { existsSync } from "node:fs"

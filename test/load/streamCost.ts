@@ -1,5 +1,5 @@
 /** What listeners to the event stream take from the calls of the process that serves them. */
-import { NodeHttpServer } from "@effect/platform-node"
+import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Context, Effect, Fiber, Layer, Metric, Schedule } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
 import { type ChildProcess, fork } from "node:child_process"

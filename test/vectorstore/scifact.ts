@@ -1,5 +1,5 @@
 /** The sample collection, for tests. */
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Effect } from "effect"
 import { fileURLToPath } from "node:url"
 import * as Evaluation from "../../src/vectorstore/Evaluation.ts"
