@@ -8,6 +8,9 @@ import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
 import * as Embedded from "../embedded.ts"
 import * as Holdfast from "./holdfast.ts"
 
+// Most of the time is waiting.
+const alongside = { timeout: 60_000, concurrent: true }
+
 const temporary = Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped({ prefix: "holdfast-" }))
 
 const fails = Effect.fnUntraced(function*(
@@ -42,7 +45,7 @@ it.live("wrong usage is told with what is right", () =>
       fails(["search", "words"], "variable LOG_LEVEL is wrong", { LOG_LEVEL: "loud", HOLDFAST_DIRECTORY: home }),
       fails(["serve", "--port", "0"], "DATABASE_URL is no address", { DATABASE_URL: "db", HOLDFAST_DIRECTORY: home })
     ], { concurrency: 2 })
-  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), 60_000)
+  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), alongside)
 
 it.live("a port in use is told before anything is started", () =>
   Effect.gen(function*() {
@@ -59,7 +62,7 @@ it.live("a port in use is told before anything is started", () =>
     const port = typeof address === "object" && address !== null ? address.port : 0
     yield* fails(["serve", "--port", String(port)], `choose another: --port ${port + 1}`, { HOLDFAST_DIRECTORY: home })
     assert.deepStrictEqual(yield* (yield* FileSystem.FileSystem).readDirectory(home), [])
-  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), 60_000)
+  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), alongside)
 
 it.live("an unreachable database is told without its password", () =>
   Effect.gen(function*() {
@@ -68,7 +71,7 @@ it.live("an unreachable database is told without its password", () =>
       HOLDFAST_DIRECTORY: yield* temporary
     })
     assert.notInclude(text, "very-secret")
-  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), 60_000)
+  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), alongside)
 
 it.live(
   "serves with a key that OpenAI refuses, says so, keeps others out of its directory, and ends on SIGTERM",
@@ -111,7 +114,7 @@ it.live(
         []
       )
     }).pipe(Effect.scoped, Effect.provide([NodeServices.layer, OpenAiEmulator.layer()])),
-  60_000
+  alongside
 )
 
 it.live("indexes the samples once, and goes on where it was interrupted", () =>
@@ -139,7 +142,7 @@ it.live("indexes the samples once, and goes on where it was interrupted", () =>
     assert.isTrue(Option.isNone(yield* Ref.get(indexing)))
     const untouched = { ...home, addMany: () => Effect.die("indexed again") } satisfies typeof home
     yield* Samples.ensure({ home: untouched, indexing }, directory)
-  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), 60_000)
+  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), alongside)
 
 it.live("the demo tells an outage, and nobody goes without an answer", () =>
   Effect.gen(function*() {
@@ -161,4 +164,4 @@ it.live("the demo tells an outage, and nobody goes without an answer", () =>
     )
     assert.notInclude(order.map((words) => stdout.indexOf(words)), -1)
     assert.include(stdout, "answered by neon")
-  }), 60_000)
+  }), alongside)

@@ -27,6 +27,8 @@ import { absent, browser, executablePath } from "../browser.ts"
 
 const Api = HttpApi.make("theirs").add(OperationsApi)
 const token = "an-operator's-token"
+// Most of the time is waiting.
+const alongside = { timeout: 90_000, concurrent: true }
 const artefacts = join(import.meta.dirname, "..", "artifacts")
 
 class Breaker extends Context.Service<Breaker, CircuitBreaker.Service>()("holdfast/test/Breaker") {}
@@ -253,7 +255,7 @@ it.live("who comes late sees what was, and the keyboard keeps its place", (ctx) 
     })
     assert.deepStrictEqual(errors, [])
   }).pipe(Effect.scoped)
-}, 60_000)
+}, alongside)
 
 it.live("says when the stream is lost, and goes on after the server is back", (ctx) => {
   if (executablePath === undefined) return ctx.skip(absent)
@@ -267,7 +269,7 @@ it.live("says when the stream is lost, and goes on after the server is back", (c
     yield* second.breaker.forceOpen()
     yield* Effect.promise(() => page.locator("#events li", { hasText: "Operator" }).waitFor({ timeout: 5_000 }))
   }).pipe(Effect.scoped)
-}, 60_000)
+}, alongside)
 
 it.live("is accessible and complete in light, dark and on a phone, under its policy", (ctx) => {
   if (executablePath === undefined) return ctx.skip(absent)
@@ -304,7 +306,7 @@ it.live("is accessible and complete in light, dark and on a phone, under its pol
     const response = yield* Effect.promise(() => fetch(server.url))
     assert.include(response.headers.get("content-security-policy") ?? "", "script-src 'self'")
   }).pipe(Effect.scoped)
-}, 90_000)
+}, alongside)
 
 it("weighs less than 300 kB, scripts and all", () => {
   const require = createRequire(import.meta.url)
