@@ -1,5 +1,5 @@
 /** What the commands read from the environment, with each variable named once. */
-import { Config, Duration, Effect, Redacted, Schema, SchemaGetter } from "effect"
+import { Config, type DateTime, Duration, Effect, Redacted, Schema, SchemaGetter } from "effect"
 import type * as Alerts from "../Alerts.ts"
 import type { FaultPlan } from "../Chaos.ts"
 import * as OpenAiStore from "../vectorstore/OpenAiStore.ts"
@@ -37,6 +37,7 @@ export interface Configuration {
   readonly databaseUrl: Redacted.Redacted | undefined
   readonly openai: OpenAi | undefined
   readonly adminToken: Redacted.Redacted | undefined
+  readonly adminTokenUntil?: DateTime.Utc | undefined
   /** For one attempt at the primary. */
   readonly timeout: Duration.Duration
   /** How long a provider's circuit stays open before it is tried again. */
@@ -100,6 +101,7 @@ export const read = Effect.gen(function*() {
     databaseUrl: yield* databaseUrl,
     openai: yield* openai,
     adminToken: yield* optional(Config.Redacted("HOLDFAST_ADMIN_TOKEN")),
+    adminTokenUntil: yield* optional(Config.schema(Schema.DateTimeUtcFromString, "HOLDFAST_ADMIN_TOKEN_UNTIL")),
     timeout: yield* duration("HOLDFAST_TIMEOUT", "3 seconds"),
     recoveryTimeout: yield* duration("HOLDFAST_RECOVERY_TIMEOUT", "5 seconds"),
     settings: { environment: yield* environment },

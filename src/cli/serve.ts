@@ -116,7 +116,14 @@ export const start = Effect.fnUntraced(function*(
   const context = yield* Layer.build(
     // The drain is built last, so that it ends first.
     Server.drainFirst.pipe(
-      Layer.provideMerge(Server.layer({ host: configuration.host, port: configuration.port, token })),
+      Layer.provideMerge(
+        Server.layer({
+          host: configuration.host,
+          port: configuration.port,
+          token,
+          tokenUntil: configuration.adminTokenUntil
+        })
+      ),
       Layer.provideMerge(Stack.layer(configuration)),
       Layer.provideMerge(Layer.merge(Draining.layer, Startup.layer))
     )

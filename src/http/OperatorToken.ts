@@ -1,5 +1,5 @@
 /** The operator's bearer token, compared in constant time. */
-import { Effect, Layer, Redacted } from "effect"
+import { Clock, DateTime, Effect, Layer, Redacted } from "effect"
 import { HttpEffect, HttpServerResponse } from "effect/http"
 import { createHash, timingSafeEqual } from "node:crypto"
 import { Operator } from "./FaultToleranceApi.ts"
@@ -7,26 +7,39 @@ import { Unauthorized } from "./Problems.ts"
 
 const digest = (text: string): Buffer => createHash("sha256").update(text).digest()
 
+export interface Options {
+  /** From then on the token lets nobody pass. Never by default. */
+  readonly until?: DateTime.Utc | undefined
+}
+
 /** Lets pass who sends `token` as bearer. */
-export const layer = (token: Redacted.Redacted): Layer.Layer<Operator> => {
+export const layer = (token: Redacted.Redacted, { until }: Options = {}): Layer.Layer<Operator> => {
   const expected = digest(Redacted.value(token))
+  const refuse = (why: string, detail: string) =>
+    Effect.logWarning(`An operator's action was refused: its token ${why}`).pipe(
+      Effect.andThen(
+        HttpEffect.appendPreResponseHandler((_, response) =>
+          Effect.succeed(HttpServerResponse.setHeader(response, "www-authenticate", `Bearer realm="holdfast"`))
+        )
+      ),
+      Effect.andThen(new Unauthorized({ detail }))
+    )
+  const wrong = refuse(
+    "is wrong",
+    "Send it as `Authorization: Bearer TOKEN`. The server prints it at its start, or takes it from HOLDFAST_ADMIN_TOKEN."
+  )
   return Layer.succeed(
     Operator,
     Operator.of({
-      bearer: (httpEffect, { credential }) =>
-        timingSafeEqual(digest(Redacted.value(credential)), expected)
-          ? httpEffect
-          : Effect.logWarning("An operator's action was refused: its token is wrong").pipe(
-            Effect.andThen(HttpEffect.appendPreResponseHandler((_, response) =>
-              Effect.succeed(HttpServerResponse.setHeader(response, "www-authenticate", `Bearer realm="holdfast"`))
-            )),
-            Effect.andThen(
-              new Unauthorized({
-                detail:
-                  "Send it as `Authorization: Bearer TOKEN`. The server prints it at its start, or takes it from HOLDFAST_ADMIN_TOKEN."
-              })
-            )
-          )
+      bearer: (httpEffect, { credential }) => {
+        if (!timingSafeEqual(digest(Redacted.value(credential)), expected)) return wrong
+        if (until === undefined) return httpEffect
+        const valid = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+          now < until.epochMilliseconds
+            ? Effect.void
+            : refuse("has expired", `The token was valid until ${DateTime.formatIso(until)}: choose a new one.`))
+        return Effect.andThen(valid, httpEffect)
+      }
     })
   )
 }

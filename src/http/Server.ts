@@ -1,6 +1,6 @@
 /** The server of `holdfast serve`: the API, probes, Prometheus, the API reference, on Node. */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import { Data, Deferred, Effect, Layer, type Redacted } from "effect"
+import { Data, type DateTime, Deferred, Effect, Layer, type Redacted } from "effect"
 import { HttpRouter, type HttpServerError, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiMiddleware, HttpApiScalar } from "effect/http-api"
 import { PrometheusMetrics } from "effect/observability"
@@ -24,6 +24,8 @@ export interface Options {
   readonly port?: number | undefined
   /** What an operator must know. */
   readonly token: Redacted.Redacted
+  /** From then on the token lets nobody pass. Never by default. */
+  readonly tokenUntil?: DateTime.Utc | undefined
   /** The largest body taken, in bytes. Defaults to 1 MiB. */
   readonly maxBody?: number | undefined
 }
@@ -32,7 +34,7 @@ export interface Options {
 export class CannotListen extends Data.TaggedError("CannotListen")<{ readonly message: string }> {}
 
 /** All routes; needs the stores, health, telemetry and events. */
-export const routes = (options: Pick<Options, "token" | "maxBody">) =>
+export const routes = (options: Pick<Options, "token" | "tokenUntil" | "maxBody">) =>
   Layer.mergeAll(
     HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pipe(
       Layer.provide([
@@ -41,7 +43,7 @@ export const routes = (options: Pick<Options, "token" | "maxBody">) =>
         Settings.layer(Api),
         VectorStore.layer(Api)
       ]),
-      Layer.provide(OperatorToken.layer(options.token)),
+      Layer.provide(OperatorToken.layer(options.token, { until: options.tokenUntil })),
       Layer.provide(HttpApiMiddleware.layerProblemDetails({ includeDetails: true }))
     ),
     Probes.layer,
