@@ -1,6 +1,7 @@
 import { assert, expectTypeOf, it } from "@effect/vitest"
 import { ConfigProvider, Context, Effect, Exit, Fiber, Layer, Option, Random, Scope } from "effect"
 import { TestClock } from "effect/testing"
+import * as Chaos from "../src/Chaos.ts"
 import type { CircuitOpen } from "../src/CircuitBreaker.ts"
 import * as Deadline from "../src/Deadline.ts"
 import * as Event from "../src/Event.ts"
@@ -622,6 +623,22 @@ it.effect("scenario 52: a network error once makes two calls and one retry", () 
     const { services: [store] } = yield* measured.read({ services: ["store"] })
     assert.strictEqual(store?.retried, 1)
   }).pipe(Effect.provide(Telemetry.layer())))
+
+it.effect("attempts that chaos struck before they reached the provider count too", () =>
+  Effect.gen(function*() {
+    const a = provider("a")
+    const measured = yield* Telemetry.Measurements
+    const { execute } = yield* FaultTolerance.make(Store, { service: "store", providers: [a] })
+    const fiber = yield* Effect.forkChild(execute({ operation: "get", idempotent: true }, use))
+    yield* TestClock.adjust("1 minute")
+    const served = yield* Fiber.join(fiber)
+    assert.deepStrictEqual([served.value, served.attempts, served.hedged, a.calls], ["a", 3, false, 1])
+    const { services: [store] } = yield* measured.read({ services: ["store"] })
+    assert.strictEqual(store?.retried, 2)
+  }).pipe(Effect.provide(Layer.mergeAll(
+    Telemetry.layer(),
+    Chaos.layer({ seed: 1, rules: [{ fault: { _tag: "Fail", reason: "NetworkError" }, times: 2 }] }, { enabled: true })
+  ))))
 
 it.effect("an answer that a second attempt beside the first brought says so", () =>
   Effect.gen(function*() {

@@ -321,19 +321,24 @@ const refusedBefore: ReadonlySet<ReasonTag> = new Set([
   "ConfigurationError"
 ])
 
-/** Counts the attempts at one provider. An attempt that is not one more than the retries began beside another. */
+/**
+ * Counts the attempts at one provider. One that is not one more than the retries began beside another; where one is more,
+ * those before it were struck by chaos before they came here.
+ */
 const tallied = (
   self: Effect.Effect<unknown, unknown, unknown>,
   tally: Fallback.Tally,
   recorder: Recorder | undefined
 ): Effect.Effect<unknown, unknown, unknown> =>
   Effect.withFiber((fiber) => {
-    tally.attempts++
-    if (tally.attempts > 1) {
-      const hedge = tally.attempts > fiber.getRef(Retry.attempt)
-      if (hedge) tally.hedged = true
-      if (recorder !== undefined) recorder[hedge ? "hedge" : "retry"](nowOf(fiber))
+    const before = tally.attempts
+    const number = fiber.getRef(Retry.attempt)
+    tally.attempts = Math.max(before + 1, number)
+    if (before >= number) {
+      tally.hedged = true
+      recorder?.hedge(nowOf(fiber))
     }
+    for (let retry = Math.max(1, before); retry < number; retry++) recorder?.retry(nowOf(fiber))
     return self
   })
 
