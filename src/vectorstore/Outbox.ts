@@ -17,6 +17,7 @@ import {
   Deferred,
   Duration,
   Effect,
+  Exit,
   Fiber,
   Layer,
   Option,
@@ -80,10 +81,10 @@ export interface Outbox {
    */
   readonly announce: (ids: ReadonlyArray<DocumentId>) => Effect.Effect<Effect.Effect<void>>
   /**
-   * Notes that the primary's state of these documents changed. Does not fail, does not wait for a mirror, and for the
-   * queue a second at most: then it goes on trying in the background.
+   * Notes that the primary's state of these documents changed, and says whether that is in the queue. Does not fail,
+   * does not wait for a mirror, and for the queue a second at most: then it goes on trying in the background.
    */
-  readonly record: (change: Change, ids: ReadonlyArray<DocumentId>) => Effect.Effect<void>
+  readonly record: (change: Change, ids: ReadonlyArray<DocumentId>) => Effect.Effect<boolean>
   /** What the mirror has not got yet of a document. */
   readonly pending: (mirror: string, id: DocumentId) => Change | undefined
   readonly lag: Effect.Effect<ReadonlyArray<Lag>>
@@ -150,8 +151,8 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
           refused: new Set<DocumentId>(),
           /** Entries delivered since the queue was last looked at. */
           delivered: new Set<string>(),
-          /** Entries that are not in the queue yet. */
-          unrecorded: 0,
+          /** Entries of this process that are in the queue, until they are delivered. */
+          recorded: new Set<string>(),
           failing: false
         })
       ))
@@ -159,6 +160,9 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
 
     const note = (subject: string, message: string): void =>
       sink?.(Event.Noted.make({ at: clock.currentTimeMillisUnsafe(), subject, message }))
+
+    /** Whether the queue was not quick to take the last that it was offered. */
+    let ailing = false
 
     const read = (id: DocumentId) => primary.protect("get", primary.service.get(id))
 
@@ -171,12 +175,23 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
       const present = found.flatMap(({ document }) => Option.toArray(document))
       const absent = found.filter(({ document }) => Option.isNone(document))
       for (const { id } of absent) yield* mirror.protect("delete", mirror.service.delete(id))
-      yield* put(box, present)
+      if (present.length > 0) yield* put(box, present)
       return found
     })
 
+    /** As `sync` where others deliver beside us, perhaps an older state: what changed meanwhile is brought over again. */
+    const settle = Effect.fnUntraced(function*(box: Box, ids: ReadonlyArray<DocumentId>) {
+      const first = yield* sync(box, ids)
+      const again = yield* Effect.forEach(
+        first,
+        ({ document, id }) => Effect.map(read(id), (now) => same(now, document) ? [] : [id]),
+        { concurrency: readers }
+      )
+      if (again.some((ids) => ids.length > 0)) yield* sync(box, again.flat())
+      return first
+    })
+
     const put = Effect.fnUntraced(function*(box: Box, documents: ReadonlyArray<Document>) {
-      if (documents.length === 0) return
       const { mirror } = box
       const { items }: BatchReport = yield* mirror.protect("addMany", mirror.service.addMany(documents))
       for (const item of items) {
@@ -192,20 +207,13 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
     const deliver = (box: Box) =>
       box.queue.take(({ ids }, { id: entry }) =>
         Effect.gen(function*() {
-          const first = yield* sync(box, ids)
-          // Another process may deliver an older state beside us; what changed meanwhile is delivered again.
-          if (Option.isSome(given)) {
-            const again = yield* Effect.forEach(
-              first,
-              ({ document, id }) => Effect.map(read(id), (now) => same(now, document) ? [] : [id]),
-              { concurrency: readers }
-            )
-            if (again.some((ids) => ids.length > 0)) yield* sync(box, again.flat())
-          }
+          // One delivers from a queue in memory.
+          yield* Option.isSome(given) ? settle(box, ids) : sync(box, ids)
           for (const all of [box.waiting, box.found]) {
             for (const id of ids) if (all.get(id)?.entry === entry) all.delete(id)
           }
           box.delivered.add(entry)
+          box.recorded.delete(entry)
         }).pipe(
           // The queue keeps what it failed with, and no words of a provider.
           Effect.mapError((error) => ({ _tag: Served.failure(box.mirror.name, error).category }))
@@ -241,6 +249,7 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
     const backlog = yield* Effect.serviceOption(OutboxQueue.Backlog)
     const look = Effect.fnUntraced(function*(box: Box, { read }: OutboxQueue.Backlog["Service"]) {
       box.delivered.clear()
+      const ours = Array.from(box.recorded)
       const rows = yield* read(queueOf(box.mirror))
       const now = yield* Clock.currentTimeMillis
       box.found.clear()
@@ -251,6 +260,11 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
         const { change, ids } = read.value
         for (const id of ids) box.found.set(id, { change, entry, since: now - ageMillis })
       }
+      // What is in the queue no more was delivered by another process.
+      const there = new Set(rows.map(({ id }) => id))
+      const gone = new Set(ours.filter((entry) => !there.has(entry)))
+      for (const entry of gone) box.recorded.delete(entry)
+      for (const [id, { entry }] of box.waiting) if (gone.has(entry)) box.waiting.delete(id)
     })
     if (Option.isSome(backlog)) {
       yield* Effect.forEach(boxes, (box) =>
@@ -263,13 +277,17 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
     const inBackground = <A>(self: Effect.Effect<A>) =>
       Effect.forkIn(Effect.interruptible(self), scope, { startImmediately: true })
 
-    /** Apart, because the limit interrupts and the caller does not let itself be interrupted. */
-    const shortly = (all: ReadonlyArray<Effect.Effect<unknown>>) =>
-      Effect.flatMap(
-        inBackground(
-          Effect.timeoutOption(Effect.all(all, { concurrency: "unbounded", discard: true }), recordedWithin)
+    /**
+     * Waits for all, and says whether each was done in time. Apart, because the limit interrupts and the caller does not let
+     * itself be interrupted.
+     */
+    const shortly = (all: ReadonlyArray<Effect.Effect<boolean>>) =>
+      Effect.map(
+        Effect.flatMap(
+          inBackground(Effect.timeoutOption(Effect.all(all, { concurrency: "unbounded" }), recordedWithin)),
+          Fiber.await
         ),
-        Fiber.await
+        (exit) => Exit.isSuccess(exit) && Option.exists(exit.value, (done) => done.every((it) => it))
       )
 
     const partsOf = (ids: ReadonlyArray<DocumentId>) =>
@@ -277,36 +295,36 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
 
     const announce = Effect.fnUntraced(function*(ids: ReadonlyArray<DocumentId>) {
       // A queue that lets entries wait is not waited for twice by every write.
-      if (Option.isNone(backlog) || boxes.some(({ unrecorded }) => unrecorded > 0)) return Effect.void
+      if (Option.isNone(backlog) || ailing) return Effect.void
       const parts = partsOf(ids)
       // As a change that may have happened: what is deleted is hidden, and who knows whether it is.
-      yield* shortly(
-        parts.map(({ box, entry, ids }) =>
-          Effect.ignore(box.queue.offer({ ids, change: "put" }, { id: entry, delay: heldBack }))
-        )
-      )
-      return Effect.suspend(() =>
+      ailing = !(yield* shortly(parts.map(({ box, entry, ids }) =>
+        Effect.isSuccess(box.queue.offer({ ids, change: "put" }, { id: entry, delay: heldBack }))
+      )))
+      return Effect.asVoid(Effect.suspend(() =>
         shortly(boxes.map((box) => {
-          const entries = parts.flatMap((part) => part.box === box ? [part.entry] : [])
-          // What could not be recorded stays announced.
-          return box.unrecorded > 0 ? Effect.void : Effect.ignore(backlog.value.withdraw(queueOf(box.mirror), entries))
+          const entries = parts.flatMap((part) =>
+            part.box === box ? [part.entry] : []
+          )
+          return Effect.isSuccess(backlog.value.withdraw(queueOf(box.mirror), entries))
         }))
-      )
+      ))
     }, Effect.uninterruptible)
 
-    /** Puts an entry into the mirror's queue, and gives what waits until that was tried. */
+    /** Puts an entry into the mirror's queue, and gives what waits until that was tried, and tells whether it is in. */
     const offer = Effect.fnUntraced(
       function*(change: Change, { box, entry, ids }: ReturnType<typeof partsOf>[number]) {
         const since = clock.currentTimeMillisUnsafe()
         for (const id of ids) box.waiting.set(id, { change, entry, since: box.waiting.get(id)?.since ?? since })
-        box.unrecorded++
-        const offered = Effect.tap(box.queue.offer({ ids, change }, { id: entry }), () =>
+        const offered = Effect.andThen(
+          box.queue.offer({ ids, change }, { id: entry }),
           Effect.sync(() => {
-            box.unrecorded--
-          }))
-        const tried = yield* Deferred.make<void>()
+            if (!box.delivered.has(entry)) box.recorded.add(entry)
+          })
+        )
+        const tried = yield* Deferred.make<boolean>()
         yield* inBackground(offered.pipe(
-          Effect.ensuring(Deferred.succeed(tried, undefined)),
+          Effect.onExit((exit) => Deferred.succeed(tried, Exit.isSuccess(exit))),
           Effect.catch(() => {
             note(box.mirror.name, "a write could not be recorded for it, and will be as soon as the queue is well")
             return Effect.retry(offered, redeliveries)
@@ -318,9 +336,12 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
     )
 
     const record = Effect.fnUntraced(function*(change: Change, ids: ReadonlyArray<DocumentId>) {
-      yield* shortly(yield* Effect.forEach(partsOf(ids), (part) => offer(change, part)))
+      const recorded = yield* shortly(yield* Effect.forEach(partsOf(ids), (part) => offer(change, part)))
+      ailing = !recorded
+      return recorded
     }, Effect.uninterruptible)
 
+    /** What differs is brought over as it is then: a listing is old when its last page is read, and may be old at its first. */
     const compare = Effect.fnUntraced(function*(box: Box): Effect.fn.Return<Reconciled, { readonly _tag: string }> {
       const { mirror } = box
       const theirs = yield* mirror.protect(
@@ -329,6 +350,7 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
       )
       let added = 0
       let changed = 0
+      let removed = 0
       yield* primary.service.documents.pipe(
         Stream.filter((document) => {
           const known = theirs.get(document.id)
@@ -338,11 +360,15 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
           else changed++
           return true
         }),
+        Stream.map(({ id }) => id),
         Stream.grouped(entryLength),
-        Stream.runForEach((documents) => put(box, documents))
+        Stream.runForEach((ids) => settle(box, ids))
       )
-      for (const id of theirs.keys()) yield* mirror.protect("delete", mirror.service.delete(id))
-      return { mirror: mirror.name, added, changed, removed: theirs.size }
+      for (const ids of chunks(Array.from(theirs.keys()), entryLength)) {
+        const found = yield* settle(box, ids)
+        removed += found.filter(({ document }) => Option.isNone(document)).length
+      }
+      return { mirror: mirror.name, added, changed, removed }
     })
 
     return {

@@ -125,6 +125,65 @@ it.live("a queue whose database does not answer keeps nobody from starting, writ
     assert.deepStrictEqual((yield* b.memory.list()).documents, [document("one", "zebras")])
   }).pipe(Effect.scoped))
 
+/** A queue in memory that others are said to use too; `held` are the ids of announcements in it. */
+const shared = Effect.fnUntraced(function*(offering: Effect.Effect<void>) {
+  const memory = yield* Effect.map(
+    Layer.build(PersistedQueue.layerStoreMemory),
+    Context.get(PersistedQueue.PersistedQueueStore)
+  )
+  const held = new Set<string>()
+  let announced = 0
+  const store = Layer.succeed(PersistedQueue.PersistedQueueStore, {
+    ...memory,
+    offer: (element) => {
+      if (element.delay === undefined) return Effect.andThen(offering, memory.offer(element))
+      announced++
+      held.add(element.id)
+      return Effect.void
+    }
+  })
+  const backlog = Layer.succeed(OutboxQueue.Backlog, {
+    read: () => Effect.succeed([]),
+    withdraw: (_, ids) => Effect.sync(() => ids.forEach((id) => held.delete(id)))
+  })
+  const queue = yield* Layer.build(Layer.merge(Layer.provide(PersistedQueue.layer, store), backlog))
+  return { queue, held, announced: () => announced }
+})
+
+it.effect("what another process delivered waits no more, and is not hidden", () =>
+  Effect.gen(function*() {
+    const { queue } = yield* shared(Effect.void)
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    const unified = yield* Effect.provide(UnifiedStore.make({ pipeline, sources: [a.source, b.source] }), queue)
+    yield* a.memory.add(document("one", "zebras"))
+    yield* b.is("down")
+    yield* unified.store.delete(DocumentId.make("one"))
+    assert.strictEqual(yield* pending(unified), 1)
+    assert.strictEqual(unified.outbox.pending("b", DocumentId.make("one")), "delete")
+    yield* TestClock.adjust("30 seconds")
+    assert.strictEqual(yield* pending(unified), 0)
+    assert.isUndefined(unified.outbox.pending("b", DocumentId.make("one")))
+    yield* unified.outbox.drained
+  }).pipe(Effect.scoped))
+
+it.effect("every write is announced, whatever is being recorded beside it, and withdrawn when it is recorded", () =>
+  Effect.gen(function*() {
+    const { announced, held, queue } = yield* shared(Effect.sleep("100 millis"))
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    const unified = yield* Effect.provide(UnifiedStore.make({ pipeline, sources: [a.source, b.source] }), queue)
+    const ids = Array.from({ length: 20 }, (_, i) => `d${i}`)
+    const writes = yield* Effect.forkChild(
+      Effect.forEach(ids, (id, i) => Effect.delay(unified.store.add(document(id, "zebras")), i * 30), {
+        concurrency: "unbounded",
+        discard: true
+      })
+    )
+    yield* TestClock.adjust("10 seconds")
+    yield* Fiber.join(writes)
+    assert.strictEqual(announced(), ids.length)
+    assert.deepStrictEqual(Array.from(held), [])
+  }).pipe(Effect.scoped))
+
 it.effect("a queue that hangs holds a write up for a second, and has it when it answers", () =>
   Effect.gen(function*() {
     const well = yield* Deferred.make<void>()

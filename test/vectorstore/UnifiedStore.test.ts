@@ -1,8 +1,9 @@
 import { assert, it, layer } from "@effect/vitest"
-import { Effect, Fiber, Layer, Option, Stream } from "effect"
+import { Duration, Effect, Fiber, Layer, Option, Stream } from "effect"
 import { PersistedQueue } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import * as Event from "../../src/Event.ts"
+import { AuthenticationError, ProviderError, RateLimitError, ServiceUnavailableError } from "../../src/ProviderError.ts"
 import { Fault, OpenAiEmulator } from "../../src/testing/index.ts"
 import * as StoreContract from "../../src/testing/storeContract.ts"
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
@@ -11,9 +12,11 @@ import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
 import { VectorStoreId } from "../../src/vectorstore/OpenAiClient.ts"
 import * as OpenAiStore from "../../src/vectorstore/OpenAiStore.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
-import { DocumentId, type Filter, type Service } from "../../src/vectorstore/VectorStore.ts"
+import { DocumentId, type Filter, type Service, VectorStore } from "../../src/vectorstore/VectorStore.ts"
 import * as Embedded from "../embedded.ts"
 import { document, fill, openai, pipeline, three, troubled } from "./troubled.ts"
+
+const everything = (store: Service) => Stream.runCollect(store.documents)
 
 // -- the contract ------------------------------------------------------------------------------------------------------
 
@@ -325,6 +328,76 @@ it.effect("reconciling makes a mirror equal to the primary, whatever happened to
     assert.deepStrictEqual(done, [{ mirror: "b", added: 1, changed: 1, removed: 1 }])
     assert.deepStrictEqual((yield* b.memory.list()).documents, (yield* a.memory.list()).documents)
     assert.deepStrictEqual((yield* unified.outbox.reconcile()).map(({ added, changed }) => added + changed), [0, 1])
+  }))
+
+it.effect("a change that comes while mirrors are reconciled is not undone", () =>
+  Effect.gen(function*() {
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    yield* a.memory.addMany(Array.from({ length: 300 }, (_, i) => document(`d${i}`, "old")))
+    yield* a.memory.add(document("gone", "old"))
+    yield* b.memory.add(document("kept", "old"))
+    // What a listing lacks may have been stored since; and each part of a hundred takes its time.
+    const unified = yield* UnifiedStore.make({
+      pipeline,
+      sources: [a.source, {
+        name: "b",
+        layer: Layer.succeed(VectorStore, {
+          ...b.memory,
+          addMany: (all, options) => Effect.delay(b.memory.addMany(all, options), all.length < 50 ? 0 : "1 second")
+        })
+      }]
+    })
+    const reconciling = yield* Effect.forkChild(unified.outbox.reconcile(), { startImmediately: true })
+    yield* TestClock.adjust("500 millis")
+    for (const id of ["d0", "d150", "d299", "kept"]) yield* unified.store.add(document(id, "new"))
+    yield* unified.store.delete(DocumentId.make("gone"))
+    yield* TestClock.adjust("1 minute")
+    const [done] = yield* Fiber.join(reconciling)
+    assert.strictEqual(done?.removed, 0)
+    assert.deepStrictEqual(yield* everything(b.memory), yield* everything(a.memory))
+    assert.strictEqual((yield* b.memory.stats).documents, 301)
+  }))
+
+it.effect("a write whose retry is refused reaches the mirrors, for an attempt before may have been done", () =>
+  Effect.gen(function*() {
+    const evidence = { message: "test", rule: "test" } as const
+    const refusals = [
+      new RateLimitError({ ...evidence, delivered: "no", retryAfter: Duration.seconds(30) }),
+      new AuthenticationError({ ...evidence, delivered: "yes" }),
+      new ServiceUnavailableError({ ...evidence, delivered: "no" })
+    ]
+    for (const [index, refusal] of refusals.entries()) {
+      for (const done of [true, false]) {
+        const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+        const fails = (reason: ProviderError["reason"]) =>
+          Effect.fail(new ProviderError({ provider: "a", operation: "add", reason }))
+        let calls = 0
+        const unified = yield* UnifiedStore.make({
+          pipeline,
+          sources: [{
+            name: "a",
+            layer: Layer.succeed(VectorStore, {
+              ...a.memory,
+              // The answer to the first is lost.
+              add: (it) =>
+                Effect.suspend(() =>
+                  ++calls === 1 && done
+                    ? Effect.andThen(
+                      a.memory.add(it),
+                      fails(new ServiceUnavailableError({ ...evidence, delivered: "unknown" }))
+                    )
+                    : fails(refusal)
+                )
+            })
+          }, b.source]
+        })
+        const write = yield* Effect.forkChild(Effect.flip(unified.store.add(document("one", "zebras"))))
+        yield* TestClock.adjust("1 minute")
+        assert.strictEqual((yield* Fiber.join(write)).reason._tag, refusal._tag)
+        yield* unified.outbox.drained
+        assert.strictEqual((yield* b.memory.stats).documents, done ? 1 : 0, `refusal ${index}`)
+      }
+    }
   }))
 
 it.live("what a mirror refuses for what it is holds nothing up and is counted", () =>

@@ -38,17 +38,24 @@ export const makeDocuments = ({ anyone, isGone, outbox, primary }: Parts): Docum
       readonly changed?: (value: A) => ReadonlyArray<DocumentId>
     } = {}
   ): Effect.Effect<A, ProviderError> => {
-    const record = (ids: ReadonlyArray<DocumentId>) =>
-      ids.length === 0 ? Effect.void : outbox.record(change, Array.from(new Set(ids)))
     if (ids.length === 0) return primary(operation, use)
+    const unique = (ids: ReadonlyArray<DocumentId>) => Array.from(new Set(ids))
     return Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(outbox.announce(Array.from(new Set(ids))), (withdraw) =>
-        restore(primary(operation, use)).pipe(
-          Effect.onExit((exit) =>
-            Exit.isSuccess(exit) ? record(changed(exit.value)) : surelyNotDone(exit.cause) ? Effect.void : record(ids)
-          ),
-          Effect.ensuring(withdraw)
-        ))
+      Effect.gen(function*() {
+        const withdraw = yield* outbox.announce(unique(ids))
+        // Of any attempt: the last may be refused after an earlier one was done and not heard of.
+        let perhaps = false
+        const attempted = (store: Service) =>
+          Effect.onExit(use(store), (exit) =>
+            Effect.sync(() => {
+              if (Exit.isSuccess(exit) || !surelyNotDone(exit.cause)) perhaps = true
+            }))
+        return yield* Effect.onExit(restore(primary(operation, attempted)), (exit) => {
+          const touched = Exit.isSuccess(exit) ? changed(exit.value) : perhaps ? ids : []
+          if (touched.length === 0) return withdraw
+          return Effect.flatMap(outbox.record(change, unique(touched)), (recorded) => recorded ? withdraw : Effect.void)
+        })
+      })
     )
   }
 
