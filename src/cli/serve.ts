@@ -51,7 +51,8 @@ export const serve = Command.make(
     ),
     samples: Flag.Boolean("samples").pipe(
       Flag.withDescription(
-        "Index the 5,183 sample documents on the first start. Defaults to true with the embedded Postgres, to false with DATABASE_URL"
+        "Put the 5,183 sample documents into Postgres on the first start. Defaults to true with the embedded Postgres alone, to " +
+          "false with DATABASE_URL, and with OpenAI, which is asked first and does not hold them"
       ),
       Flag.optional
     )
@@ -66,7 +67,10 @@ export const serve = Command.make(
       port: Option.getOrElse(flags.port, () => environment.port),
       host: Option.getOrElse(flags.host, () => environment.host)
     }
-    const samples = Option.getOrElse(flags.samples, () => configuration.databaseUrl === undefined)
+    const samples = Option.getOrElse(
+      flags.samples,
+      () => configuration.databaseUrl === undefined && configuration.openai === undefined
+    )
     yield* Effect.scoped(Effect.gen(function*() {
       yield* start(configuration, samples, file)
       return yield* Effect.never

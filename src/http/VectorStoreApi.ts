@@ -7,6 +7,7 @@ import {
   DocumentId,
   DocumentPatch,
   Filter,
+  OperationId,
   SearchAnswer,
   SearchMode,
   Stats
@@ -97,7 +98,7 @@ export class VectorStoreApi extends HttpApiGroup.make("vectorStore")
       payload: Schema.Struct({
         documents: Schema.Array(Document).check(Schema.isMinLength(1), Schema.isMaxLength(1_000)),
         /** Repeating a batch with the same id stores nothing twice. */
-        operationId: Schema.optionalKey(Schema.NonEmptyString)
+        operationId: Schema.optionalKey(OperationId)
       }),
       success: Schema.Struct({ items: Schema.Array(ItemReport), stored: Schema.Int, failed: Schema.Int }),
       error: readErrors

@@ -143,7 +143,7 @@ export const cases = (options?: Options): ReadonlyArray<Case> => {
         document("one", "zebras"),
         document("two", "x"),
         document("one", "giraffes")
-      ])
+      ], { batchSize: 1, operationId: "a" })
       deepStrictEqual(items.map((item) => item._tag), ["Stored", "Stored", "Stored"])
       deepStrictEqual(yield* store.get(id("one")), Option.some(document("one", "giraffes")))
       strictEqual((yield* store.stats).documents, 2)
@@ -180,6 +180,9 @@ export const cases = (options?: Options): ReadonlyArray<Case> => {
       yield* store.add(document("x", "x"))
       yield* refused("an empty change of content", store.update(id("x"), { content: "" }))
       yield* refused("batches of 0", store.addMany([document("y", "y")], { batchSize: 0 }))
+      for (const operationId of ["", "x".repeat(129), "a\0"]) {
+        yield* refused("an operation's id", store.addMany([document("y", "y")], { operationId }))
+      }
       deepStrictEqual(yield* store.get(id("x")), Option.some(document("x", "x")))
       strictEqual((yield* store.stats).documents, 1)
     }),

@@ -7,12 +7,12 @@ import { best, type Found, LexicalIndex } from "../internal/bm25.ts"
 import type { LexicalQuery } from "../internal/lexicalQuery.ts"
 import type { ProviderError } from "../ProviderError.ts"
 import { Embedder, type Service as EmbedderService, type Vector, verified } from "./Embedder.ts"
+import { inParts } from "./internal/batch.ts"
 import { compareText, matches } from "./internal/filters.ts"
-import { checkBatchSize, checkDocument, checkList, checkPatch, everyDocument } from "./internal/requests.ts"
+import { checkDocument, checkList, checkPatch, everyDocument } from "./internal/requests.ts"
 import { embedDocuments, makeSearch, modesOf } from "./internal/searching.ts"
 import {
   type BatchOptions,
-  type BatchReport,
   type Document,
   type DocumentId,
   type DocumentPatch,
@@ -87,34 +87,17 @@ const build = Effect.fnUntraced(function*<Space extends string>(
     yield* store([document])
   }, writing)
 
-  const addMany = Effect.fnUntraced(
-    function*(
-      batch: ReadonlyArray<Document>,
-      options: BatchOptions = {}
-    ): Effect.fn.Return<BatchReport, ProviderError> {
-      const size = yield* checkBatchSize(name, options.batchSize ?? 100)
-      const before = operation(options.operationId)
-      const items: Array<ItemReport> = []
-      for (let start = 0; start < batch.length; start += size) {
-        const part = batch.slice(start, start + size)
-        const fresh: Array<Document> = []
-        for (const document of part) {
-          const error = checkDocument(name, "addMany", document)
-          if (error !== undefined) items.push({ _tag: "Failed", id: document.id, error })
-          else if (before?.has(document.id) === true) items.push({ _tag: "AlreadyStored", id: document.id })
-          else {
-            fresh.push(document)
-            items.push({ _tag: "Stored", id: document.id })
-          }
-        }
-        yield* store(fresh)
+  const addMany = Effect.fnUntraced(function*(batch: ReadonlyArray<Document>, options: BatchOptions = {}) {
+    const before = operation(options.operationId)
+    return yield* inParts(name, batch, options, (part) => {
+      const fresh = part.filter(({ id }) => before?.has(id) !== true)
+      const known = part.filter(({ id }) => before?.has(id) === true)
+      return Effect.map(store(fresh), () => {
         for (const { id } of fresh) before?.add(id)
-        yield* options.onProgress?.(items.length, batch.length) ?? Effect.void
-      }
-      return { items }
-    },
-    writing
-  )
+        return new Map(known.map(({ id }): [string, ItemReport] => [id, { _tag: "AlreadyStored", id }]))
+      })
+    })
+  }, writing)
 
   const operation = (id: string | undefined): Set<DocumentId> | undefined => {
     if (id === undefined) return undefined

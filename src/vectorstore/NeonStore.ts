@@ -183,9 +183,7 @@ const build = Effect.fnUntraced(function*(
     const reports = new Map(
       before.map(({ id }): [string, ItemReport] => [id, { _tag: "AlreadyStored", id: DocumentId.make(id) }])
     )
-    // Of two with one id the last stays.
-    const fresh = [...new Map(part.map((document) => [document.id, document])).values()]
-      .filter(({ id }) => !reports.has(id))
+    const fresh = part.filter(({ id }) => !reports.has(id))
     if (fresh.length > 0) {
       const prepared = yield* withVectors(fresh)
       const stored = yield* byHalves(prepared, (prepared) => store(prepared, operation))

@@ -130,8 +130,11 @@ export interface BatchReport {
   readonly items: ReadonlyArray<ItemReport>
 }
 
+/** Names a batch, so that it can be repeated: 1 to 128 characters. */
+export const OperationId = Schema.String.check(Schema.isNonEmpty(), Schema.isMaxLength(128))
+
 export interface BatchOptions {
-  /** Repeating a batch with the same id stores nothing twice. */
+  /** Repeating a batch with the same `OperationId` stores nothing twice. Another text is refused. */
   readonly operationId?: string | undefined
   /** How many documents go in one request. Defaults to what the store does best. Below 1 is refused. */
   readonly batchSize?: number | undefined

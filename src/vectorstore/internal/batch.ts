@@ -2,28 +2,35 @@
 import { Effect, Result } from "effect"
 import type { ProviderError } from "../../ProviderError.ts"
 import type { BatchOptions, BatchReport, Document, ItemReport } from "../VectorStore.ts"
-import { checkBatchSize, checkDocument } from "./requests.ts"
+import { checkBatch, checkDocument } from "./requests.ts"
 
 /** How many documents go in one part. */
 const defaultBatchSize = 500
 
-/** Stores what is sound of the documents, part by part, by `storePart`, which reports on each or fails for all. */
+/**
+ * Stores what is sound of the documents, part by part, by `storePart`, which reports on each or fails for all. Of several
+ * with one id the last is stored, as if they were added one by one.
+ */
 export const inParts = Effect.fnUntraced(function*(
   name: string,
   documents: ReadonlyArray<Document>,
-  { batchSize = defaultBatchSize, onProgress }: Pick<BatchOptions, "batchSize" | "onProgress">,
+  options: BatchOptions,
   storePart: (part: ReadonlyArray<Document>) => Effect.Effect<ReadonlyMap<string, ItemReport>, ProviderError>
 ): Effect.fn.Return<BatchReport, ProviderError> {
-  const size = yield* checkBatchSize(name, batchSize)
-  const items: Array<ItemReport> = []
+  const size = yield* checkBatch(name, options, defaultBatchSize)
+  const refused = documents.map((document) => checkDocument(name, "addMany", document))
+  const chosen = new Map<string, Document>()
+  documents.forEach((document, i) => {
+    if (refused[i] === undefined) chosen.set(document.id, document)
+  })
+  const sound = Array.from(chosen.values())
+  const reports = new Map<string, ItemReport>()
   // One part may fail alone; when a second does right after, the rest is not even tried.
   let failures = 0
   let last: ProviderError | undefined
-  for (let start = 0; start < documents.length; start += size) {
-    const part = documents.slice(start, start + size)
-    const refused = part.map((document) => checkDocument(name, "addMany", document))
-    const sound = part.filter((_, i) => refused[i] === undefined)
-    const result = failures < 2 || last === undefined ? yield* Effect.result(storePart(sound)) : Result.fail(last)
+  for (let start = 0; start < sound.length; start += size) {
+    const part = sound.slice(start, start + size)
+    const result = failures < 2 || last === undefined ? yield* Effect.result(storePart(part)) : Result.fail(last)
     if (Result.isFailure(result)) {
       // Nothing is known of any yet: the whole is to be repeated.
       if (start === 0) return yield* result.failure
@@ -31,17 +38,22 @@ export const inParts = Effect.fnUntraced(function*(
     }
     const tried = failures < 2
     failures = Result.isSuccess(result) ? 0 : failures + 1
-    part.forEach(({ id }, i) => {
-      const error = refused[i]
-      if (error !== undefined) items.push({ _tag: "Failed", id, error })
-      else if (Result.isFailure(result)) {
+    for (const { id } of part) {
+      if (Result.isSuccess(result)) reports.set(id, result.success.get(id) ?? { _tag: "Stored", id })
+      else {
         const unknown = tried && result.failure.reason.delivered !== "no"
-        items.push({ _tag: unknown ? "Unknown" : "Failed", id, error: result.failure })
-      } else items.push(result.success.get(id) ?? { _tag: "Stored", id })
-    })
-    yield* onProgress?.(items.length, documents.length) ?? Effect.void
+        reports.set(id, { _tag: unknown ? "Unknown" : "Failed", id, error: result.failure })
+      }
+    }
+    const left = sound.length - start - part.length
+    yield* options.onProgress?.(documents.length - left, documents.length) ?? Effect.void
   }
-  return { items }
+  return {
+    items: documents.map(({ id }, i): ItemReport => {
+      const error = refused[i]
+      return error === undefined ? reports.get(id) ?? { _tag: "Stored", id } : { _tag: "Failed", id, error }
+    })
+  }
 })
 
 /** Stores all at once; where the data is refused, by halves, until the bad ones stand alone. */

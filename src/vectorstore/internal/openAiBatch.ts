@@ -11,7 +11,7 @@ import type { BatchOptions, BatchReport, Document, DocumentId, ItemReport } from
 import type { Lookup } from "./openAiLookup.ts"
 import { digest, type Place } from "./openAiPlace.ts"
 import { isOf, newOperation, newToken, type Uploads } from "./openAiUploads.ts"
-import { checkBatchSize } from "./requests.ts"
+import { checkBatch } from "./requests.ts"
 
 export interface Options {
   readonly concurrency: number
@@ -126,7 +126,7 @@ export const makeAddMany = (place: Place, uploads: Uploads, lookup: Lookup, opti
     documents: ReadonlyArray<Document>,
     batch: BatchOptions = {}
   ): Effect.fn.Return<BatchReport, ProviderError> {
-    const size = Math.min(largestPart, yield* checkBatchSize(name, batch.batchSize ?? defaultPart))
+    const size = Math.min(largestPart, yield* checkBatch(name, batch, defaultPart))
     yield* uploads.settle
     const { operationId } = batch
     const operation = operationId === undefined ? yield* newOperation : digest(operationId)

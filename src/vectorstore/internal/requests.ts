@@ -3,11 +3,13 @@ import { Effect, Exit, Option, Schema, Stream } from "effect"
 import { ProviderError, ValidationError } from "../../ProviderError.ts"
 import type { EmbeddingSpace } from "../Embedder.ts"
 import {
+  type BatchOptions,
   Document,
   type DocumentId,
   DocumentPatch,
   Filter,
   type ListRequest,
+  OperationId,
   type Page,
   type SearchRequest
 } from "../VectorStore.ts"
@@ -127,12 +129,22 @@ export const checkList = (provider: string, { limit = 100 }: ListRequest): Effec
     : Effect.fail(refusal(provider, "list", `The limit is ${limit}: it must be 1 to ${longestPage}`, "Limit"))
 
 /** How many documents go in one part of a batch. */
-export const checkBatchSize = (provider: string, size: number): Effect.Effect<number, ProviderError> =>
-  between(size, 1, 100_000)
+export const checkBatch = (
+  provider: string,
+  { batchSize, operationId }: BatchOptions,
+  usual: number
+): Effect.Effect<number, ProviderError> => {
+  const refuse = (message: string, detail: string) => Effect.fail(refusal(provider, "addMany", message, detail))
+  if (operationId !== undefined && !(isOperationId(operationId) && isPlainText(operationId))) {
+    return refuse("The operation id must be a text of 1 to 128 characters, none of them NUL", "OperationId")
+  }
+  const size = batchSize ?? usual
+  return between(size, 1, 100_000)
     ? Effect.succeed(size)
-    : Effect.fail(
-      refusal(provider, "addMany", `The batch size is ${size}: it must be a whole number above 0`, "BatchSize")
-    )
+    : refuse(`The batch size is ${size}: it must be a whole number above 0`, "BatchSize")
+}
+
+const isOperationId = Schema.is(OperationId)
 
 /** The text that stands for a document in an embedding. */
 export const embeddingText = (document: Pick<Document, "title" | "content">): string =>
