@@ -35,7 +35,7 @@ export interface Options {
 }
 
 export interface CallOptions {
-  /** Higher goes first. Defaults to 0. */
+  /** Higher goes first. Defaults to 0, as does what is no number. */
   readonly priority?: number | undefined
   /** Tenants of one priority are served in turn. Defaults to one tenant for all. */
   readonly tenant?: string | undefined
@@ -105,7 +105,8 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
         const patience = Math.min(maxWaitMillis, fiber.getRef(Deadline.current) - now)
         const queue = Effect.callback<void, BulkheadFull>((resume) => {
           const waiter: BulkheadWaiter = {
-            priority: call.priority ?? 0,
+            // NaN too: it is neither above nor below the others.
+            priority: call.priority || 0,
             tenant: call.tenant ?? "",
             done: (refusal: BulkheadRefusal | undefined) => {
               lease.held = refusal === undefined

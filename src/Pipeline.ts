@@ -77,7 +77,7 @@ export interface CallOptions {
   readonly key?: string | undefined
   /** Whether the work may be repeated although it may have been done. Defaults to `false`. */
   readonly idempotent?: boolean | undefined
-  /** In the bulkhead's queue, higher goes first. Defaults to 0. */
+  /** In the bulkhead's queue, higher goes first. Defaults to 0, as does what is no number. */
   readonly priority?: number | undefined
   /** In the bulkhead's queue, tenants are served in turn. */
   readonly tenant?: string | undefined

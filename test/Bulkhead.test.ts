@@ -66,6 +66,25 @@ it.effect("serves higher priorities first and tenants in turn", () =>
     assert.deepStrictEqual(order, ["urgent", "noisy1", "quiet", "noisy2"])
   }))
 
+it.effect("a priority that is no number counts as 0, and who gives up waiting with it leaves nothing behind", () =>
+  Effect.gen(function*() {
+    const bulkhead = yield* Bulkhead.make({ limit: 1, maxWait: "1 second" })
+    const running = yield* fork(Effect.sleep("5 seconds").pipe(bulkhead.withPermit()))
+    const gone = yield* fork(Effect.flip(Effect.void.pipe(bulkhead.withPermit({ priority: Number.NaN }))))
+    yield* TestClock.adjust("1 second")
+    assert.strictEqual((yield* Fiber.join(gone)).why, "WaitedTooLong")
+    assert.deepStrictEqual(yield* bulkhead.stats, { limit: 1, running: 1, queued: 0 })
+    yield* TestClock.adjust("3500 millis")
+    const order: Array<string> = []
+    for (const priority of [-1, Number.NaN, 1]) {
+      yield* fork(Effect.sync(() => void order.push(String(priority))).pipe(bulkhead.withPermit({ priority })))
+    }
+    yield* TestClock.adjust("500 millis")
+    yield* Fiber.join(running)
+    assert.deepStrictEqual(order, ["1", "NaN", "-1"])
+    assert.deepStrictEqual(yield* bulkhead.stats, { limit: 1, running: 0, queued: 0 })
+  }))
+
 it.effect("resizes while it runs, and refuses the queue when drained", () =>
   Effect.gen(function*() {
     const bulkhead = yield* Bulkhead.make({ limit: 1 })

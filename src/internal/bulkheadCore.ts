@@ -11,10 +11,12 @@ export interface BulkheadWaiter {
   readonly priority: number
   readonly tenant: string
   readonly done: (refusal: BulkheadRefusal | undefined) => void
+  /** Where it waits, or waited last; for the queue alone. */
+  level?: BulkheadLevel
 }
 
 /** The waiters of one priority by tenant. The first tenant of the map is the next to be served. */
-interface Level {
+interface BulkheadLevel {
   readonly priority: number
   readonly tenants: Map<string, Set<BulkheadWaiter>>
 }
@@ -23,7 +25,7 @@ export class BulkheadCore {
   running = 0
   queued = 0
   /** Highest priority first; a level without waiters is removed. */
-  readonly #levels: Array<Level> = []
+  readonly #levels: Array<BulkheadLevel> = []
   #limit: number
   #queueLimit: number
 
@@ -61,6 +63,7 @@ export class BulkheadCore {
       displaced.done("Displaced")
     }
     const level = this.#level(waiter.priority)
+    waiter.level = level
     const waiters = level.tenants.get(waiter.tenant)
     if (waiters === undefined) level.tenants.set(waiter.tenant, new Set([waiter]))
     else waiters.add(waiter)
@@ -70,7 +73,7 @@ export class BulkheadCore {
 
   /** Leaves the queue. `false` when the waiter was told already, so that a permit it was given must be released. */
   cancel(waiter: BulkheadWaiter): boolean {
-    const level = this.#levels.find((level) => level.priority === waiter.priority)
+    const { level } = waiter
     const waiters = level?.tenants.get(waiter.tenant)
     if (level === undefined || waiters === undefined || !waiters.delete(waiter)) return false
     this.#tidy(level, waiter.tenant, waiters)
@@ -116,16 +119,16 @@ export class BulkheadCore {
     return undefined
   }
 
-  #level(priority: number): Level {
+  #level(priority: number): BulkheadLevel {
     const at = this.#levels.findIndex((level) => level.priority <= priority)
     const found = this.#levels[at]
     if (found?.priority === priority) return found
-    const level: Level = { priority, tenants: new Map() }
+    const level: BulkheadLevel = { priority, tenants: new Map() }
     this.#levels.splice(at === -1 ? this.#levels.length : at, 0, level)
     return level
   }
 
-  #tidy(level: Level, tenant: string, waiters: ReadonlySet<BulkheadWaiter>): void {
+  #tidy(level: BulkheadLevel, tenant: string, waiters: ReadonlySet<BulkheadWaiter>): void {
     if (waiters.size === 0) level.tenants.delete(tenant)
     if (level.tenants.size === 0) this.#levels.splice(this.#levels.indexOf(level), 1)
   }

@@ -51,6 +51,17 @@ it("makes room in a full queue for a higher priority and for the tenant that hol
   assert.strictEqual(core.queued, 3)
 })
 
+it("finds who leaves, whatever its priority", () => {
+  const core = new BulkheadCore(1, 8)
+  core.tryAcquire()
+  const waiter = waiting([], "a", Number.NaN)
+  core.enqueue(waiter)
+  assert.isTrue(core.cancel(waiter))
+  assert.isFalse(core.cancel(waiter))
+  core.release()
+  assert.deepStrictEqual([core.running, core.queued], [0, 0])
+})
+
 it("refuses everybody in the queue when drained", () => {
   const log: Array<string> = []
   const core = new BulkheadCore(1, 3)
