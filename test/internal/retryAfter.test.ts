@@ -88,6 +88,10 @@ it("milliseconds come before seconds, and a limit's reset counts when nothing re
     fromHeaders({ "x-ratelimit-remaining": "0", "x-ratelimit-reset": String(noon / 1_000 + 60) }, noon, true),
     60_000
   )
+  assert.strictEqual(
+    fromHeaders({ "x-ratelimit-remaining": "0", "x-ratelimit-reset": String(noon + 60_000) }, noon, true),
+    60_000
+  )
   assert.strictEqual(fromHeaders({ "x-ratelimit-remaining": "0", "x-ratelimit-reset": "-1" }, noon, true), undefined)
 })
 
