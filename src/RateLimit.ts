@@ -23,7 +23,10 @@ import { stackless } from "./internal/stackless.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
 import { ProviderError } from "./ProviderError.ts"
 
-/** The limit is reached; after `retryAfter` there is room, everybody who waits now served. */
+/**
+ * The limit is reached; after `retryAfter` there is room, everybody who waits now served. Where calls of several costs
+ * wait for a sliding window, it may be longer; where a call costs more than can ever be allowed, it is infinite.
+ */
 export class RateLimited extends Schema.TaggedError<RateLimited>()("RateLimited", {
   limit: Schema.String,
   retryAfter: Schema.DurationFromMillis
@@ -51,7 +54,11 @@ export interface Options {
   readonly burst?: number | undefined
   /** Defaults to `"wait"`. */
   readonly onLimit?: "wait" | "refuse" | undefined
-  /** Who would wait longer is refused at once. The deadline of the call shortens it. Defaults to `"30 seconds"`. */
+  /**
+   * Who would wait longer is refused at once, those included who wait already when a hold comes. The deadline of the call
+   * shortens it. Where the limit falls meanwhile, who waits is refused after `maxWait` at the latest. Defaults to
+   * `"30 seconds"`.
+   */
   readonly maxWait?: Duration.Input | undefined
   /** Whether a failure means that there were too many calls. Defaults to a `ProviderError` for a `RateLimitError`. */
   readonly isThrottle?: ((error: unknown) => boolean) | undefined
@@ -144,28 +151,45 @@ export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =
         const now = clock.currentTimeMillisUnsafe()
         lease.taken = core.tryTake(cost, now)
         if (lease.taken) return Effect.void
-        const expected = core.expectedWait(cost, now)
-        return expected > Math.min(maxWaitMillis, fiber.getRef(Deadline.current) - now)
-          ? Effect.fail(stackless(() => new RateLimited({ limit: name, retryAfter: Duration.millis(expected) })))
-          : queue(lease, cost, clock)
+        const latest = Math.min(now + maxWaitMillis, fiber.getRef(Deadline.current))
+        return now + core.expectedWait(cost, now) > latest
+          ? limited(cost, now)
+          : queue(lease, cost, latest, clock)
       })
 
-    const queue = (lease: Lease, cost: number, clock: Clock.Clock): Effect.Effect<void> =>
-      Effect.suspend(() => {
+    const limited = (cost: number, now: number): Effect.Effect<never, RateLimited> =>
+      Effect.fail(
+        stackless(() => new RateLimited({ limit: name, retryAfter: Duration.millis(core.expectedWait(cost, now)) }))
+      )
+
+    const queue = (
+      lease: Lease,
+      cost: number,
+      latest: number,
+      clock: Clock.Clock
+    ): Effect.Effect<void, RateLimited> =>
+      Effect.withFiber((fiber) => {
         let inQueue = false
-        const waiter: RateLimitWaiter & { turn: () => void } = { cost, turn: () => {} }
-        const turn = Effect.callback<void>((resume) => {
-          waiter.turn = () => resume(Effect.void)
-          inQueue = true
-          if (core.enqueue(waiter)) resume(Effect.void)
-        })
-        // Asked again after each wait: a hold may have come, or the clock gone back.
-        const first: Effect.Effect<void> = Effect.suspend(() => {
-          const wait = core.takeFirst(cost, clock.currentTimeMillisUnsafe())
+        const waiter: RateLimitWaiter & { turn: () => void } = { cost, latest, turn: () => {} }
+        const told = (join: boolean) =>
+          Effect.callback<void>((resume) => {
+            // Resumed by the scheduler: inline, a chain of those who go would grow the stack with the queue.
+            waiter.turn = () => fiber.currentDispatcher.scheduleTask(() => resume(Effect.void), 0)
+            if (!join) return
+            inQueue = true
+            if (core.enqueue(waiter)) resume(Effect.void)
+          })
+        // Asked again after each wait, and when a hold has come: it may be longer, or too long now.
+        const turn: Effect.Effect<void, RateLimited> = Effect.suspend(() => {
+          const now = clock.currentTimeMillisUnsafe()
+          const wait = core.takeTurn(waiter, now)
           lease.taken = wait === 0
-          return lease.taken ? Effect.void : Effect.flatMap(Effect.sleep(wait), () => first)
+          if (lease.taken) return Effect.void
+          if (wait < Infinity) return Effect.flatMap(Effect.raceFirst(Effect.sleep(wait), told(false)), () => turn)
+          core.leave(waiter)
+          return limited(cost, now)
         })
-        return Effect.onExitPrimitive(Effect.flatMap(turn, () => first), (exit) => {
+        return Effect.onExitPrimitive(Effect.flatMap(told(true), () => turn), (exit) => {
           if (lease.taken && Exit.isFailure(exit)) {
             lease.taken = false
             core.limiter.untake(cost)
@@ -189,7 +213,7 @@ export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =
           if (!Number.isInteger(remaining) || remaining < 0) continue
           core.limiter.cap(remaining, now)
           const reset = resetMillis(read(kind.replace("@", "reset")), now)
-          if (remaining === 0 && reset !== undefined) core.holdUntil(now + reset)
+          if (remaining === 0 && reset !== undefined) core.holdUntil(now + reset, now)
         }
       })
 
@@ -216,11 +240,8 @@ export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =
       withLimit: (call) => (self) => Effect.flatMap(take(call), () => listening(self)),
       feedback: (outcome) =>
         Effect.map(Clock.currentTimeMillis, (now) => core.limiter.feedback?.(outcome === "Throttled", now)),
-      holdUntil: (epochMillis) => Effect.sync(() => core.holdUntil(epochMillis)),
+      holdUntil: (epochMillis) => Effect.map(Clock.currentTimeMillis, (now) => core.holdUntil(epochMillis, now)),
       learn,
-      available: Effect.map(
-        Clock.currentTimeMillis,
-        (now) => core.heldUntil > now || core.queued > 0 ? 0 : core.limiter.available(now)
-      )
+      available: Effect.map(Clock.currentTimeMillis, (now) => core.available(now))
     }
   })

@@ -1,5 +1,5 @@
 import { assert, expectTypeOf, it } from "@effect/vitest"
-import { Clock, Duration, Effect, Fiber, Random } from "effect"
+import { Clock, Duration, Effect, Exit, Fiber, Random } from "effect"
 import { TestClock } from "effect/testing"
 import * as Deadline from "../src/Deadline.ts"
 import * as Pipeline from "../src/Pipeline.ts"
@@ -123,6 +123,94 @@ it.effect("what can never be allowed is refused, and senseless options by name",
     ) {
       assert.strictEqual((yield* Effect.flip(RateLimit.make(options))).field, field)
     }
+  }))
+
+/** Starts so many callers at once, and tells what has become of them whenever asked. */
+const crowd = Effect.fnUntraced(function*(limit: RateLimit.Service, size: number) {
+  const fibers = yield* Effect.forEach(Array.from({ length: size }), () => fork(limit.take()))
+  return () => {
+    const exits = fibers.map((fiber) => fiber.pollUnsafe())
+    return {
+      started: exits.filter((exit) => exit !== undefined && Exit.isSuccess(exit)).length,
+      waiting: exits.filter((exit) => exit === undefined).length,
+      refused: exits.filter((exit) => exit !== undefined && Exit.isFailure(exit)).length
+    }
+  }
+})
+
+it.effect("of a crowd only those are let in who start within maxWait, and all of them do", () =>
+  Effect.gen(function*() {
+    const cases: ReadonlyArray<readonly [RateLimit.Options, hold: number, started: number, waiting: number]> = [
+      [{ limit: 1, algorithm: "pacing", maxWait: "3 seconds" }, 0, 1, 3],
+      [{ limit: 1, algorithm: "token-bucket", maxWait: "10 seconds" }, 5_000, 0, 6],
+      [{ limit: 1, algorithm: "pacing", maxWait: "10 seconds" }, 5_000, 0, 6],
+      [{ limit: 10, algorithm: "sliding-window", maxWait: "1500 millis" }, 0, 10, 10],
+      [{ limit: 10, algorithm: "sliding-window", maxWait: "1500 millis" }, 400, 0, 20]
+    ]
+    for (const [options, hold, started, waiting] of cases) {
+      const limit = yield* RateLimit.make(options)
+      const began = yield* Clock.currentTimeMillis
+      if (hold > 0) yield* limit.holdUntil(began + hold)
+      const counts = yield* crowd(limit, 200)
+      const refused = 200 - started - waiting
+      assert.deepStrictEqual(counts(), { started, waiting, refused })
+      const next = yield* Effect.flip(limit.take())
+      yield* TestClock.adjust(options.maxWait ?? 0)
+      assert.deepStrictEqual(counts(), { started: started + waiting, waiting: 0, refused })
+      // After what it was told there is room.
+      yield* TestClock.setTime(began + Duration.toMillis(next.retryAfter))
+      assert.isAtLeast(yield* limit.available, 1)
+    }
+  }))
+
+it.effect("who waits for a limit that a throttle has cut starts within maxWait or is refused by then", () =>
+  Effect.gen(function*() {
+    const limit = yield* RateLimit.make({ limit: 50, algorithm: "adaptive", maxWait: "3 seconds" })
+    yield* limit.take()
+    yield* limit.feedback("Throttled")
+    const after = yield* crowd(limit, 60)
+    // The bucket holds 1.4 now, and 1.4 come each second.
+    assert.deepStrictEqual(after(), { started: 1, waiting: 4, refused: 55 })
+    yield* TestClock.adjust("3 seconds")
+    assert.strictEqual(after().waiting, 0)
+    const cut = yield* RateLimit.make({ limit: 10, burst: 1, algorithm: "adaptive", maxWait: "3 seconds" })
+    const before = yield* crowd(cut, 31)
+    assert.strictEqual(before().waiting, 30)
+    yield* cut.feedback("Throttled")
+    yield* TestClock.adjust("3 seconds")
+    assert.strictEqual(before().waiting, 0)
+    assert.isAbove(before().refused, 0)
+    assert.strictEqual(cut.core.queued, 0)
+  }))
+
+it.effect("a hold refuses at once those in the queue who would wait too long now, and no others", () =>
+  Effect.gen(function*() {
+    const limit = yield* RateLimit.make({ limit: 1, maxWait: "10 seconds" })
+    const counts = yield* crowd(limit, 11)
+    yield* limit.holdUntil(5_000)
+    yield* TestClock.adjust(0)
+    assert.deepStrictEqual(counts(), { started: 1, waiting: 6, refused: 4 })
+    yield* TestClock.adjust("10 seconds")
+    assert.deepStrictEqual(counts(), { started: 7, waiting: 0, refused: 4 })
+    const patient = yield* crowd(limit, 2)
+    yield* limit.holdUntil(3_600_000)
+    yield* TestClock.adjust(0)
+    assert.deepStrictEqual(patient(), { started: 0, waiting: 0, refused: 2 })
+    assert.strictEqual(limit.core.queued, 0)
+  }))
+
+it.effect("ten thousand who are put out of the queue or let in together do not grow the stack", () =>
+  Effect.gen(function*() {
+    const limit = yield* RateLimit.make({ limit: 10_000, maxWait: "10 seconds" })
+    yield* limit.take({ cost: 10_000 })
+    const counts = yield* crowd(limit, 10_000)
+    yield* limit.holdUntil(5_000)
+    yield* TestClock.adjust("5 seconds")
+    assert.deepStrictEqual(counts(), { started: 10_000, waiting: 0, refused: 0 })
+    const held = yield* crowd(limit, 10_000)
+    yield* limit.holdUntil(60_000)
+    yield* TestClock.adjust(0)
+    assert.deepStrictEqual(held(), { started: 0, waiting: 0, refused: 10_000 })
   }))
 
 it.effect(

@@ -37,8 +37,8 @@ const mutations: ReadonlyArray<Mutation> = [
   {
     bug: "a window's edge is one instant off",
     file: "src/internal/rateLimitCore.ts",
-    find: "starts[head]! <= now - windowMillis",
-    replace: "starts[head]! < now - windowMillis",
+    find: "starts[head + freeing]! + windowMillis - from",
+    replace: "starts[head + freeing]! + windowMillis - from + 1",
     tests: [models]
   },
   {

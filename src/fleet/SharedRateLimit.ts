@@ -202,15 +202,17 @@ const narrow = (
   { intervalMillis, limit, windowMillis }: ReturnType<typeof settingsOf>
 ): void => {
   const takeFirst = core.takeFirst.bind(core)
-  const wait = (cost: number, now: number): number => {
+  const wait = (cost: number, from: number, ahead = 0): number => {
     const { calls } = share
+    const total = Math.ceil(ahead + cost)
+    const turns = Math.max(0, Math.ceil(total / Math.max(1, calls)) - 1)
     const millis = cost <= calls
       // As if what is not ours were taken.
-      ? whole.wait(cost + limit - calls, now)
-      : windowMillis * Math.max(1, cost / Math.max(1, calls))
+      ? whole.wait(total - turns * calls + limit - calls, from) + turns * windowMillis
+      : windowMillis * Math.max(1, total / Math.max(1, calls))
     if (millis > 0 && calls < limit) {
-      share.short = Math.min(limit, share.short + cost)
-      share.shortAt = now
+      share.short = Math.min(limit, share.short + total)
+      share.shortAt = from
       share.wake()
     }
     return millis

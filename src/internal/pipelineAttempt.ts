@@ -342,7 +342,7 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
       ? now + Math.min(maxHoldMillis, Duration.toMillis(error.retryAfter))
       : 0
     this.failure ??= fail(error)
-    rateLimit?.core.holdUntil(hold)
+    rateLimit?.core.holdUntil(hold, now)
     if (error.reason._tag === "RateLimitError") rateLimit?.core.limiter.feedback?.(true, now)
     if (breaker !== "Ignored") predictor?.stage.settle(breaker === "Failure", latency, now)
     if (circuit !== undefined) {

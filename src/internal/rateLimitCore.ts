@@ -8,8 +8,12 @@
 export interface Limiter {
   /** The largest cost that can ever be granted. */
   readonly burst: number
-  /** Milliseconds until `cost` calls may start at once; 0 for now. */
-  readonly wait: (cost: number, now: number) => number
+  /**
+   * Milliseconds after `from`, which is now or later, until `cost` calls may start at once; 0 for then. Nobody starts
+   * before `from`, and `ahead` calls, 0 by default, start first, each as soon as it may. Where these go together in
+   * parcels, a sliding window may come to more.
+   */
+  readonly wait: (cost: number, from: number, ahead?: number) => number
   /** Counts `cost` calls that start now. Only after `wait` said 0. */
   readonly take: (cost: number, now: number) => void
   /** Takes back what was taken last: the calls did not start after all. */
@@ -33,24 +37,22 @@ export const tokenBucket = (perMilli: number, burst: number): Bucket => {
   let capacity = burst
   let tokens = burst
   let at = -Infinity
+  const level = (now: number): number => now > at ? Math.min(capacity, tokens + (now - at) * rate) : tokens
   const refill = (now: number): void => {
-    if (now > at) {
-      tokens = Math.min(capacity, tokens + (now - at) * rate)
-      at = now
-    }
+    if (now <= at) return
+    tokens = level(now)
+    at = now
   }
   return {
     burst,
-    wait: (cost, now) => {
-      refill(now)
+    wait: (cost, from, ahead = 0) => {
       // While the bucket is smaller than the call, a full one will do, and the rest is owed.
-      const needed = Math.min(cost, capacity)
+      const missing = ahead + Math.min(cost, capacity) - level(from)
       // Rounded up, and a rounding error of the refill is no reason to wait.
-      return tokens >= needed - 1e-9
-        ? 0
-        : Math.max(1, Math.ceil((needed - tokens) / rate - 1e-6) + Math.max(0, at - now))
+      return missing <= 1e-9 ? 0 : Math.max(1, Math.ceil(missing / rate - 1e-6))
     },
-    take: (cost) => {
+    take: (cost, now) => {
+      refill(now)
       tokens -= cost
     },
     untake: (cost) => {
@@ -169,15 +171,18 @@ export const slidingWindow = (limit: number, windowMillis: number): Limiter => {
   }
   const used = (): number => starts.length - head
   const take = (cost: number, now: number): void => {
+    age(now)
     for (let i = 0; i < cost; i++) starts.push(now)
   }
   return {
     burst: limit,
-    wait: (cost, now) => {
-      age(now)
-      const over = used() + cost - limit
-      // The call that frees the last place needed.
-      return over <= 0 ? 0 : Math.max(1, Math.ceil(starts[head + over - 1]! + windowMillis - now))
+    wait: (cost, from, ahead = 0) => {
+      const total = ahead + cost
+      if (total <= 0) return 0
+      // The call that frees the last place needed, if one does; each further limit of calls takes another window.
+      const freeing = used() + (total - 1) % limit - limit
+      const free = freeing < 0 ? 0 : Math.max(0, starts[head + freeing]! + windowMillis - from)
+      return Math.ceil(free + Math.floor((total - 1) / limit) * windowMillis)
     },
     take,
     untake: (cost) => {
@@ -197,7 +202,8 @@ export const slidingWindow = (limit: number, windowMillis: number): Limiter => {
 /** One call every `intervalMillis`, evenly: no burst at all. A cost of n takes the place of n calls. */
 export const pacing = (intervalMillis: number): Limiter => {
   let next = -Infinity
-  const wait = (_cost: number, now: number): number => Math.max(0, Math.ceil(next - now - 1e-6))
+  const wait = (_cost: number, from: number, ahead = 0): number =>
+    Math.max(0, Math.ceil(Math.max(0, next - from) + ahead * intervalMillis - 1e-6))
   return {
     burst: Infinity,
     wait,
@@ -216,9 +222,11 @@ export const pacing = (intervalMillis: number): Limiter => {
   }
 }
 
-/** One who waits for its turn. `turn` is called when it has become the first. */
+/** One who waits for its turn. `turn` is called when it has become the first, and when it was put out of the queue. */
 export interface RateLimitWaiter {
   readonly cost: number
+  /** Who would start later, in epoch milliseconds, is not to wait. */
+  readonly latest: number
   readonly turn: () => void
 }
 
@@ -246,26 +254,53 @@ export class RateLimitCore {
 
   /** For the first of the queue: starts its calls and returns 0, or tells how long to wait (`Infinity`: in vain). */
   takeFirst(cost: number, now: number): number {
-    if (cost > this.limiter.burst) return Infinity
-    const wait = Math.max(this.heldUntil - now, this.limiter.wait(cost, now))
-    if (wait > 0) return wait
-    this.limiter.take(cost, now)
-    return 0
+    const wait = this.#wait(cost, now, 0)
+    if (wait === 0) this.limiter.take(cost, now)
+    return wait
+  }
+
+  /** For a waiter whose turn it is, as `takeFirst`; `Infinity` also where it would start too late. */
+  takeTurn(waiter: RateLimitWaiter, now: number): number {
+    if (!this.#queue.has(waiter)) return Infinity
+    const wait = this.takeFirst(waiter.cost, now)
+    return wait > 0 && now + wait > waiter.latest ? Infinity : wait
   }
 
   /** How long a newcomer would wait, everybody before it served; `Infinity` for a cost that can never be granted. */
   expectedWait(cost: number, now: number): number {
-    if (cost > this.limiter.burst) return Infinity
-    const ahead = this.#queuedCost + cost
-    const wait = this.limiter.wait(Math.min(ahead, this.limiter.burst), now)
-    // What exceeds one burst comes at the pace at which a burst comes back.
-    const more = ahead > this.limiter.burst ? wait * (ahead / this.limiter.burst - 1) : 0
-    return Math.max(this.heldUntil - now, wait + more)
+    return this.#wait(cost, now, this.#queuedCost)
   }
 
-  /** Nobody starts before this time. Only lengthens. */
-  holdUntil(until: number): void {
-    if (until > this.heldUntil) this.heldUntil = until
+  /** How many calls may start at once. */
+  available(now: number): number {
+    return this.heldFor(now) > 0 || this.#queue.size > 0 ? 0 : this.limiter.available(now)
+  }
+
+  /** How long nobody starts, because the provider said so. */
+  heldFor(now: number): number {
+    return Math.max(0, this.heldUntil - now)
+  }
+
+  /** The provider says that only so many are left. */
+  cap(remaining: number, now: number): void {
+    this.limiter.cap(remaining, now)
+  }
+
+  /** Nobody starts before this time. Only lengthens. Who would start too late now is put out of the queue. */
+  holdUntil(until: number, now: number): void {
+    if (!(until > this.heldUntil)) return
+    this.heldUntil = until
+    const first = this.#first()
+    this.#queuedCost = 0
+    for (const waiter of this.#queue) {
+      if (now + this.expectedWait(waiter.cost, now) <= waiter.latest) this.#queuedCost += waiter.cost
+      else {
+        this.#queue.delete(waiter)
+        waiter.turn()
+      }
+    }
+    const next = this.#first()
+    if (next !== first) next?.turn()
   }
 
   /** Joins the queue. `true` when it is the first. */
@@ -279,8 +314,16 @@ export class RateLimitCore {
   leave(waiter: RateLimitWaiter): void {
     const first = this.#first() === waiter
     if (!this.#queue.delete(waiter)) return
-    this.#queuedCost -= waiter.cost
+    // From 0 with each new queue, so that the rounding errors of fractions do not add up.
+    this.#queuedCost = this.#queue.size === 0 ? 0 : this.#queuedCost - waiter.cost
     if (first) this.#first()?.turn()
+  }
+
+  /** For `cost` calls after others that wait. */
+  #wait(cost: number, now: number, ahead: number): number {
+    if (cost > this.limiter.burst) return Infinity
+    const from = Math.max(now, this.heldUntil)
+    return from - now + this.limiter.wait(cost, from, ahead)
   }
 
   #first(): RateLimitWaiter | undefined {

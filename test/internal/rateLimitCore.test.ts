@@ -1,6 +1,13 @@
 import { assert, it } from "@effect/vitest"
 import { Schema } from "effect"
-import { adaptive, type Limiter, pacing, slidingWindow, tokenBucket } from "../../src/internal/rateLimitCore.ts"
+import {
+  adaptive,
+  type Limiter,
+  pacing,
+  RateLimitCore,
+  slidingWindow,
+  tokenBucket
+} from "../../src/internal/rateLimitCore.ts"
 
 /** Starts a call whenever the limit allows it and returns the starts within the time. */
 const greedy = (limiter: Limiter, millis: number, cost = 1): ReadonlyArray<number> => {
@@ -94,7 +101,7 @@ it.prop("a clock that goes back never lets more through than the rate and the bu
   const bucket = tokenBucket(1 / 100, 3)
   let now = 1_000
   // The bucket's own time begins with its first reading.
-  bucket.wait(1, now)
+  bucket.available(now)
   let latest = now
   let taken = 0
   for (const move of moves) {
@@ -106,6 +113,33 @@ it.prop("a clock that goes back never lets more through than the rate and the bu
     }
   }
   assert.isAtMost(taken, 3 + (latest - 1_000) / 100)
+})
+
+it.prop("who is told to wait behind others starts just then", {
+  ahead: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 40 })),
+  used: Schema.Array(Gap).check(Schema.isMaxLength(8)),
+  hold: Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 3_000 }))
+}, ({ ahead, hold, used }) => {
+  for (
+    const make of [
+      () => tokenBucket(1 / 100, 3),
+      () => adaptive(1 / 100, 3),
+      () => slidingWindow(3, 1_000),
+      () => pacing(100)
+    ]
+  ) {
+    const core = new RateLimitCore(make())
+    let now = 0
+    for (const gap of used) core.tryTake(1, now += gap)
+    core.holdUntil(now + hold, now)
+    for (let i = 0; i < ahead; i++) core.enqueue({ cost: 1, latest: Infinity, turn: () => {} })
+    const told = now + core.expectedWait(1, now)
+    for (let i = 0; i < ahead; i++) {
+      for (let wait = core.takeFirst(1, now); wait > 0; wait = core.takeFirst(1, now)) now += wait
+    }
+    for (let wait = core.takeFirst(1, now); wait > 0; wait = core.takeFirst(1, now)) now += wait
+    assert.strictEqual(now, told)
+  }
 })
 
 /** A server that bears `bears` calls a second and refuses the rest, answers after 50 ms, and a client that always wants more. */

@@ -2,7 +2,7 @@ import { assert, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber } from "effect"
 import { BudgetCore } from "../../src/internal/budgetCore.ts"
 import { BulkheadCore, type BulkheadWaiter } from "../../src/internal/bulkheadCore.ts"
-import { RateLimitCore, slidingWindow } from "../../src/internal/rateLimitCore.ts"
+import { RateLimitCore, type RateLimitWaiter, slidingWindow } from "../../src/internal/rateLimitCore.ts"
 import { SingleFlight } from "../../src/internal/singleFlight.ts"
 import { exhaust } from "../../src/testing/ModelCheck.ts"
 import * as VirtualTime from "../../src/testing/VirtualTime.ts"
@@ -212,7 +212,7 @@ it("rate limit: never more than its limit in a window, first come first served, 
     make: () => {
       const core = new RateLimitCore(slidingWindow(2, 1_000))
       const starts: Array<number> = []
-      const queue: Array<{ readonly cost: number; readonly turn: () => void }> = []
+      const queue: Array<RateLimitWaiter> = []
       let now = 0
       let heldUntil = 0
       const free = (): boolean => now >= heldUntil && starts.filter((start) => start > now - 1_000).length < 2
@@ -225,7 +225,7 @@ it("rate limit: never more than its limit in a window, first come first served, 
             break
           }
           case "wait for a turn": {
-            const waiter = { cost: 1, turn: () => {} }
+            const waiter = { cost: 1, latest: Infinity, turn: () => {} }
             core.enqueue(waiter)
             queue.push(waiter)
             break
@@ -248,7 +248,7 @@ it("rate limit: never more than its limit in a window, first come first served, 
             break
           case "hold":
             heldUntil = Math.max(heldUntil, now + 700)
-            core.holdUntil(now + 700)
+            core.holdUntil(now + 700, now)
             break
         }
         return core.queued === queue.length ? undefined : `${core.queued} wait, should be ${queue.length}`
