@@ -81,7 +81,7 @@ export interface CallOptions {
   readonly priority?: number | undefined
   /** In the bulkhead's queue, tenants are served in turn. */
   readonly tenant?: string | undefined
-  /** What the call counts for in the rate limit. Defaults to 1. */
+  /** What the call counts for in the rate limit: a finite number, at least 0; any other is a defect. Defaults to 1. */
   readonly cost?: number | undefined
   /** For this call; the pipeline's own and the caller's hold too. Adds `DeadlineExceeded`. */
   readonly deadline?: Duration.Input | undefined

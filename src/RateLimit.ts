@@ -65,7 +65,10 @@ export interface Options {
 }
 
 export interface CallOptions {
-  /** What the call counts for. Defaults to 1. */
+  /**
+   * What the call counts for: a finite number, at least 0; any other is a defect. A sliding window counts whole calls,
+   * rounded up. Defaults to 1.
+   */
   readonly cost?: number | undefined
 }
 
@@ -151,6 +154,8 @@ export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =
         const now = clock.currentTimeMillisUnsafe()
         lease.taken = core.tryTake(cost, now)
         if (lease.taken) return Effect.void
+        // The core has not granted it; whether it makes sense is a question for here.
+        check.number("cost", cost, 1)
         const latest = Math.min(now + maxWaitMillis, fiber.getRef(Deadline.current))
         return now + core.expectedWait(cost, now) > latest
           ? limited(cost, now)

@@ -2,6 +2,7 @@ import { assert, expectTypeOf, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Exit, Fiber, Random } from "effect"
 import { TestClock } from "effect/testing"
 import * as Deadline from "../src/Deadline.ts"
+import { InvalidOptions } from "../src/InvalidOptions.ts"
 import * as Pipeline from "../src/Pipeline.ts"
 import { ProviderError, RateLimitError } from "../src/ProviderError.ts"
 import * as RateLimit from "../src/RateLimit.ts"
@@ -211,6 +212,36 @@ it.effect("ten thousand who are put out of the queue or let in together do not g
     yield* limit.holdUntil(60_000)
     yield* TestClock.adjust(0)
     assert.deepStrictEqual(held(), { started: 0, waiting: 0, refused: 10_000 })
+  }))
+
+it.effect("a cost that is no number or below 0 is a defect and leaves the limit as it was, in a pipeline too", () =>
+  Effect.gen(function*() {
+    for (const algorithm of ["token-bucket", "adaptive", "sliding-window", "pacing"] as const) {
+      const options: RateLimit.Options = { limit: 1, algorithm, onLimit: "refuse" }
+      const limit = yield* RateLimit.make(options)
+      const pipeline = yield* Pipeline.make({ provider: "p", breaker: true, rateLimit: options })
+      for (const cost of [Number.NaN, -100, Infinity]) {
+        const defects = [
+          yield* Effect.catchDefect(limit.take({ cost }), Effect.succeed),
+          yield* Effect.catchDefect(pipeline.protect({ operation: "call", cost })(Effect.void), Effect.succeed)
+        ]
+        for (const defect of defects) {
+          assert.instanceOf(defect, InvalidOptions)
+          assert.strictEqual(defect.field, "cost")
+        }
+      }
+      for (const each of [limit, pipeline.rateLimit!]) assert.deepStrictEqual((yield* crowd(each, 10))().started, 1)
+    }
+  }))
+
+it.effect("a sliding window counts a fraction of a call as a whole one", () =>
+  Effect.gen(function*() {
+    const limit = yield* RateLimit.make({ limit: 2, algorithm: "sliding-window", onLimit: "refuse" })
+    yield* limit.take({ cost: 0.5 })
+    yield* limit.take({ cost: 0.5 })
+    assert.strictEqual(Duration.toMillis((yield* Effect.flip(limit.take({ cost: 0.5 }))).retryAfter), 1_000)
+    limit.core.limiter.untake(0.5)
+    assert.strictEqual(yield* limit.available, 1)
   }))
 
 it.effect(

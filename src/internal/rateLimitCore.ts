@@ -157,7 +157,10 @@ export const adaptive = (perMilli: number, burst: number): Limiter & { readonly 
   }
 }
 
-/** At most `limit` calls in any span of `windowMillis`, exactly: the start of each call is remembered until it ages out. */
+/**
+ * At most `limit` calls in any span of `windowMillis`, exactly: the start of each call is remembered until it ages out. A
+ * fraction of a call counts as a whole one.
+ */
 export const slidingWindow = (limit: number, windowMillis: number): Limiter => {
   const starts: Array<number> = []
   let head = 0
@@ -177,7 +180,7 @@ export const slidingWindow = (limit: number, windowMillis: number): Limiter => {
   return {
     burst: limit,
     wait: (cost, from, ahead = 0) => {
-      const total = ahead + cost
+      const total = Math.ceil(ahead + cost)
       if (total <= 0) return 0
       // The call that frees the last place needed, if one does; each further limit of calls takes another window.
       const freeing = used() + (total - 1) % limit - limit
@@ -186,7 +189,7 @@ export const slidingWindow = (limit: number, windowMillis: number): Limiter => {
     },
     take,
     untake: (cost) => {
-      starts.length = Math.max(head, starts.length - cost)
+      starts.length = Math.max(head, starts.length - Math.ceil(cost))
     },
     available: (now) => {
       age(now)
@@ -205,7 +208,7 @@ export const pacing = (intervalMillis: number): Limiter => {
   const wait = (_cost: number, from: number, ahead = 0): number =>
     Math.max(0, Math.ceil(Math.max(0, next - from) + ahead * intervalMillis - 1e-6))
   return {
-    burst: Infinity,
+    burst: Number.MAX_VALUE,
     wait,
     take: (cost, now) => {
       // The clock's own grain does not slow the pace down; an idle time is not made up for.
@@ -319,9 +322,9 @@ export class RateLimitCore {
     if (first) this.#first()?.turn()
   }
 
-  /** For `cost` calls after others that wait. */
+  /** For `cost` calls after others that wait. A cost that is no number, or below 0, is never granted. */
   #wait(cost: number, now: number, ahead: number): number {
-    if (cost > this.limiter.burst) return Infinity
+    if (!(cost >= 0 && cost <= this.limiter.burst)) return Infinity
     const from = Math.max(now, this.heldUntil)
     return from - now + this.limiter.wait(cost, from, ahead)
   }
