@@ -255,7 +255,7 @@ const build = Effect.fnUntraced(function*(
     )
 
   const availability = (now: number, key?: string): number => {
-    const held = rateLimit === undefined ? 0 : Math.max(0, rateLimit.core.heldUntil - now)
+    const held = rateLimit === undefined ? 0 : rateLimit.core.heldFor(now)
     if (breaker === undefined) return held
     const keys = key === undefined ? Array.from(operations.keys()) : [key]
     const waits = keys.map((key) => breaker.core(circuitKey(provider, key)).peek(now))

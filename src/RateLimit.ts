@@ -216,7 +216,7 @@ export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =
         for (const kind of ["x-ratelimit-@-requests", "x-ratelimit-@", "ratelimit-@"]) {
           const remaining = Number(read(kind.replace("@", "remaining")) ?? NaN)
           if (!Number.isInteger(remaining) || remaining < 0) continue
-          core.limiter.cap(remaining, now)
+          core.cap(remaining, now)
           const reset = resetMillis(read(kind.replace("@", "reset")), now)
           if (remaining === 0 && reset !== undefined) core.holdUntil(now + reset, now)
         }

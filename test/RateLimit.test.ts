@@ -244,6 +244,26 @@ it.effect("a sliding window counts a fraction of a call as a whole one", () =>
     assert.strictEqual(yield* limit.available, 1)
   }))
 
+it.effect("when the clock is set back, what was left to wait is left to wait", () =>
+  Effect.gen(function*() {
+    for (const algorithm of ["token-bucket", "adaptive", "sliding-window", "pacing"] as const) {
+      yield* TestClock.setTime(7_200_000)
+      const limit = yield* RateLimit.make({ limit: 1, algorithm, maxWait: "2 seconds" })
+      yield* limit.take()
+      yield* TestClock.setTime(3_600_000)
+      const next = yield* fork(limit.take())
+      yield* TestClock.adjust("999 millis")
+      assert.isUndefined(next.pollUnsafe(), algorithm)
+      yield* TestClock.adjust("1 millis")
+      assert.isDefined(next.pollUnsafe(), algorithm)
+      yield* limit.holdUntil(3_600_000 + 10_000)
+      yield* TestClock.setTime(1_000)
+      const held = yield* Effect.flip(limit.take())
+      assert.strictEqual(Duration.toMillis(held.retryAfter), 9_000, algorithm)
+      assert.strictEqual(limit.core.heldFor(1_000), 9_000, algorithm)
+    }
+  }))
+
 it.effect(
   "interruption law: whatever is interrupted, those who stay start as if the others had not come",
   () =>

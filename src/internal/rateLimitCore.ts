@@ -1,7 +1,7 @@
 /**
  * Rate limits without Effect: how long until so many calls may start, and that they did. Nothing is taken before it may
- * be used, so whoever stops waiting has nothing to give back. `now` is in epoch milliseconds; a clock that goes
- * backwards only makes callers wait longer by as much.
+ * be used, so whoever stops waiting has nothing to give back. `now` is in epoch milliseconds; when the clock is set back,
+ * what was left to wait is left to wait.
  */
 
 /** The rule of one algorithm. */
@@ -22,6 +22,8 @@ export interface Limiter {
   readonly available: (now: number) => number
   /** The provider says that only so many are left. */
   readonly cap: (remaining: number, now: number) => void
+  /** Moves what is remembered by so many milliseconds, as a clock that was set back needs it. */
+  readonly shift: (millis: number) => void
   /** The provider refused a call because there were too many, or answered one. Only where the limit learns from it. */
   readonly feedback?: ((throttled: boolean, now: number) => void) | undefined
 }
@@ -65,6 +67,9 @@ export const tokenBucket = (perMilli: number, burst: number): Bucket => {
     cap: (remaining, now) => {
       refill(now)
       tokens = Math.min(tokens, remaining)
+    },
+    shift: (millis) => {
+      at += millis
     },
     setRate: (perMilli, size, now) => {
       refill(now)
@@ -198,6 +203,9 @@ export const slidingWindow = (limit: number, windowMillis: number): Limiter => {
     cap: (remaining, now) => {
       age(now)
       take(Math.max(0, limit - used() - remaining), now)
+    },
+    shift: (millis) => {
+      for (let i = head; i < starts.length; i++) starts[i]! += millis
     }
   }
 }
@@ -221,6 +229,9 @@ export const pacing = (intervalMillis: number): Limiter => {
     available: (now) => (wait(1, now) === 0 ? 1 : 0),
     cap: (remaining, now) => {
       if (remaining <= 0) next = Math.max(next, now + intervalMillis)
+    },
+    shift: (millis) => {
+      next += millis
     }
   }
 }
@@ -229,7 +240,7 @@ export const pacing = (intervalMillis: number): Limiter => {
 export interface RateLimitWaiter {
   readonly cost: number
   /** Who would start later, in epoch milliseconds, is not to wait. */
-  readonly latest: number
+  latest: number
   readonly turn: () => void
 }
 
@@ -241,6 +252,8 @@ export class RateLimitCore {
   /** The first of the queue is the one who waits for the limit; the others wait for it. */
   readonly #queue = new Set<RateLimitWaiter>()
   #queuedCost = 0
+  /** The latest time this limit has seen; a clock behind it was set back. */
+  #seen = -Infinity
 
   constructor(limiter: Limiter) {
     this.limiter = limiter
@@ -281,16 +294,19 @@ export class RateLimitCore {
 
   /** How long nobody starts, because the provider said so. */
   heldFor(now: number): number {
+    this.#look(now)
     return Math.max(0, this.heldUntil - now)
   }
 
   /** The provider says that only so many are left. */
   cap(remaining: number, now: number): void {
+    this.#look(now)
     this.limiter.cap(remaining, now)
   }
 
   /** Nobody starts before this time. Only lengthens. Who would start too late now is put out of the queue. */
   holdUntil(until: number, now: number): void {
+    this.#look(now)
     if (!(until > this.heldUntil)) return
     this.heldUntil = until
     const first = this.#first()
@@ -324,9 +340,21 @@ export class RateLimitCore {
 
   /** For `cost` calls after others that wait. A cost that is no number, or below 0, is never granted. */
   #wait(cost: number, now: number, ahead: number): number {
+    this.#look(now)
     if (!(cost >= 0 && cost <= this.limiter.burst)) return Infinity
     const from = Math.max(now, this.heldUntil)
     return from - now + this.limiter.wait(cost, from, ahead)
+  }
+
+  /** Moves what is remembered along with a clock that was set back: what was left to wait is left to wait. */
+  #look(now: number): void {
+    if (now < this.#seen) {
+      const by = now - this.#seen
+      this.heldUntil += by
+      for (const waiter of this.#queue) waiter.latest += by
+      this.limiter.shift(by)
+    }
+    this.#seen = now
   }
 
   #first(): RateLimitWaiter | undefined {
