@@ -18,7 +18,7 @@ import {
   slidingWindow,
   tokenBucket
 } from "./internal/rateLimitCore.ts"
-import { resetMillis } from "./internal/resetHeader.ts"
+import { fromHeaders, header } from "./internal/retryAfter.ts"
 import { stackless } from "./internal/stackless.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
 import { ProviderError } from "./ProviderError.ts"
@@ -87,7 +87,12 @@ export interface Service {
   readonly take: (options?: CallOptions) => Effect.Effect<void, RateLimited>
   /** Nobody starts before this time (epoch milliseconds), as a `Retry-After` says. Only lengthens. */
   readonly holdUntil: (epochMillis: number) => Effect.Effect<void>
-  /** Reads `retry-after`, `x-ratelimit-remaining-*`, `x-ratelimit-reset-*` and `ratelimit-*`; ignores what makes no sense. */
+  /**
+   * Holds as long as the headers of an answer ask for: `retry-after` and its forms in milliseconds, else the reset of what
+   * has nothing remaining. No more calls start at once than `x-ratelimit-remaining-requests`, `x-ratelimit-remaining` and
+   * `ratelimit-remaining` leave; remaining tokens count only when there are none. Ignores what makes no sense, and holds
+   * of more than 31 days.
+   */
   readonly learn: (headers: HeadersLike) => Effect.Effect<void>
   /** How many calls could start at once now. */
   readonly available: Effect.Effect<number>
@@ -135,6 +140,14 @@ const limiterOf = (options: Options): Limiter => {
       return pacing(1 / perMilli)
   }
 }
+
+/** What remains is counted in calls by these. */
+const remainingHeaders = [
+  "x-ratelimit-remaining-requests",
+  "x-ratelimit-remaining",
+  "x-rate-limit-remaining",
+  "ratelimit-remaining"
+]
 
 const isRateLimitError = (error: unknown): boolean =>
   error instanceof ProviderError && error.reason._tag === "RateLimitError"
@@ -209,17 +222,12 @@ export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =
 
     const learn = (headers: HeadersLike): Effect.Effect<void> =>
       Effect.map(Clock.currentTimeMillis, (now) => {
-        const read = (name: string): string | undefined => {
-          const value = typeof headers.get === "function" ? headers.get(name) : Reflect.get(headers, name)
-          return typeof value === "string" ? value : undefined
+        for (const name of remainingHeaders) {
+          const remaining = header(headers, name)?.trim() ?? ""
+          if (/^\d{1,15}$/.test(remaining)) core.cap(Number(remaining), now)
         }
-        for (const kind of ["x-ratelimit-@-requests", "x-ratelimit-@", "ratelimit-@"]) {
-          const remaining = Number(read(kind.replace("@", "remaining")) ?? NaN)
-          if (!Number.isInteger(remaining) || remaining < 0) continue
-          core.cap(remaining, now)
-          const reset = resetMillis(read(kind.replace("@", "reset")), now)
-          if (remaining === 0 && reset !== undefined) core.holdUntil(now + reset, now)
-        }
+        const hold = fromHeaders(headers, now, true)
+        if (hold !== undefined) core.holdUntil(now + hold, now)
       })
 
     const isThrottle = options.isThrottle ?? isRateLimitError

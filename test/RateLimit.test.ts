@@ -74,6 +74,14 @@ it.effect("learns from the provider's headers, in each of their forms", () =>
       [{ "ratelimit-remaining": "2", "ratelimit-reset": "30" }, 2],
       // Azure sends what makes no sense: -1 and nothing are not read.
       [{ "x-ratelimit-remaining-requests": "-1" }, 100],
+      [{ "x-ratelimit-remaining-requests": "" }, 100],
+      [{ "x-ratelimit-remaining": " " }, 100],
+      [{ "ratelimit-remaining": "1e1" }, 100],
+      // Tokens are no calls: only when there are none is there anything to wait for.
+      [{ "x-ratelimit-remaining-tokens": "7", "x-ratelimit-reset-tokens": "30s" }, 100],
+      [{ "x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "30s" }, 0],
+      [{ "retry-after": "30" }, 0],
+      [{ "retry-after": "soon" }, 100],
       [{}, 100]
     ]
     for (const [headers, available] of cases) {
@@ -85,6 +93,17 @@ it.effect("learns from the provider's headers, in each of their forms", () =>
     yield* held.learn({ "x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m2s" })
     const next = yield* Effect.flip(held.take())
     assert.strictEqual(Duration.toMillis(next.retryAfter), 62_000)
+  }))
+
+it.effect("a reset in epoch milliseconds is read as that, and one that is years away is not believed", () =>
+  Effect.gen(function*() {
+    yield* TestClock.setTime(1_741_305_500_000)
+    const limit = yield* RateLimit.make({ limit: 100, onLimit: "refuse" })
+    yield* limit.learn({ "x-ratelimit-remaining": "0", "x-ratelimit-reset": "1741305600000" })
+    assert.strictEqual(Duration.toMillis((yield* Effect.flip(limit.take())).retryAfter), 100_000)
+    const unbelieving = yield* RateLimit.make({ limit: 100, onLimit: "refuse" })
+    yield* unbelieving.learn({ "x-ratelimit-remaining": "0", "x-ratelimit-reset": "99999999999" })
+    assert.strictEqual(unbelieving.core.heldFor(1_741_305_500_000), 0)
   }))
 
 it.effect("sliding window, pacing and cost", () =>
