@@ -194,7 +194,8 @@ export const Shared = Context.Reference<SharedCache | undefined>("holdfast/Respo
  *
  * The memory of the process is asked first. The store is asked on a miss, for at most `maxWait` (defaults to
  * `"250 millis"`), written in the background, and done without where it fails. An invalidation reaches the store at
- * once, and the memory of another process when the answer stops being fresh there.
+ * once, and the memory of another process when the answer stops being fresh there. What another process is fetching
+ * just then is kept, unless a tag of it is what was invalidated.
  */
 export const layerShared = (options?: {
   readonly maxWait?: Duration.Input | undefined
@@ -350,23 +351,31 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
     if (entry !== undefined) core.remove(entry)
   }
 
+  /** From memory at once, and again when the store is done: till then it may have been read there. */
+  const drop = (fromStore: (store: SharedStore) => Effect.Effect<void>, fromMemory: () => void): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      fromMemory()
+      return store === undefined ? Effect.void : Effect.andThen(fromStore(store), Effect.sync(fromMemory))
+    })
+
   const throughStore = <E, R>(
     { key, lookup, tags }: Call<A, E, R>,
     store: SharedStore,
-    schema: Schema.Codec<A, unknown>
+    schema: Schema.Codec<A, unknown>,
+    discarded: () => boolean
   ): Effect.Effect<Served.Served<A>, E, R> =>
     Effect.flatMap(store.read(key, tags, schema), ({ answer, versions }) =>
       Effect.withFiber((fiber) => {
         const now = nowOf(fiber)
-        if (answer !== undefined) keep(key, tags, answer, now)
+        if (answer !== undefined && !discarded()) keep(key, tags, answer, now)
         const entry = core.held(key, now)
         if (entry !== undefined && core.use(entry, now) === "Fresh") {
           return Effect.succeed(servedOf(entry, "Fresh", now))
         }
-        return Effect.tap(
-          lookup,
-          (served) => Effect.forkIn(writeStore(store, key, served, versions, schema, nowOf(fiber)), scope)
-        )
+        return Effect.tap(lookup, (served) =>
+          discarded()
+            ? Effect.void
+            : Effect.forkIn(writeStore(store, key, served, versions, schema, nowOf(fiber)), scope))
       }))
 
   const writeStore = (
@@ -387,7 +396,10 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
   const workOf = <E, R>(call: Call<A, E, R>): Work<Served.Served<A>, E, R> => ({
     key: call.key,
     tags: call.tags,
-    effect: store === undefined || call.schema === undefined ? call.lookup : throughStore(call, store, call.schema),
+    effect: (discarded) =>
+      store === undefined || call.schema === undefined
+        ? call.lookup
+        : throughStore(call, store, call.schema, discarded),
     onEnd: (exit, discarded, now) => settle(call, exit, discarded, now),
     late: call.late,
     onJoin: (began) => {
@@ -488,20 +500,19 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
     invalidate: (key, options) =>
       Effect.suspend(() => {
         const text = keyOf(key, options)
-        flights.discard((flight) => flight.key === text)
-        remove(text)
-        return store === undefined ? Effect.void : store.drop(text)
+        return drop((store) => store.drop(text), () => {
+          flights.discard((flight) => flight.key === text)
+          remove(text)
+        })
       }),
     invalidateTag: (tag) =>
-      Effect.suspend(() => {
+      drop((store) => store.dropTag(tag, longestMillis), () => {
         flights.discard((flight) => flight.tags.includes(tag))
         core.removeTag(tag)
-        return store === undefined ? Effect.void : store.dropTag(tag, longestMillis)
       }),
-    clear: Effect.suspend(() => {
+    clear: drop((store) => store.clear, () => {
       flights.discard(() => true)
       core.clear()
-      return store === undefined ? Effect.void : store.clear
     }),
     configure: (options) =>
       Effect.map(checked(() => settingsOf(options)), (next) => {

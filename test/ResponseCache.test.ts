@@ -569,6 +569,63 @@ it.effect("an invalidation by one process holds for a third, and for what was be
     assert.strictEqual(yield* three.get("b", Effect.succeed(2), call), 2)
   }).pipe(Effect.provide(sharing)))
 
+it.effect("what invalidate, clear or set overtakes is not kept in the store either", () =>
+  Effect.gen(function*() {
+    const call = { schema: Schema.Number }
+    const overtakers = {
+      invalidate: (cache: ResponseCache.ResponseCache<number>) => cache.invalidate("a"),
+      clear: (cache: ResponseCache.ResponseCache<number>) => cache.clear,
+      set: (cache: ResponseCache.ResponseCache<number>) => cache.set("a", 2, call)
+    }
+    for (const [name, overtake] of Object.entries(overtakers)) {
+      const one = yield* ResponseCache.make<number>({ name })
+      const running = yield* Effect.forkChild(one.get("a", Effect.delay(Effect.succeed(1), "1 second"), call))
+      yield* TestClock.adjust("500 millis")
+      yield* overtake(one)
+      yield* TestClock.adjust("500 millis")
+      assert.strictEqual(yield* Fiber.join(running), 1)
+      const two = yield* ResponseCache.make<number>({ name })
+      assert.strictEqual(yield* two.get("a", Effect.succeed(2), call), 2, name)
+      assert.strictEqual(yield* one.get("a", Effect.succeed(2), call), 2, name)
+    }
+  }).pipe(Effect.provide(sharing)))
+
+/** A store that tells what it held a second ago, and takes a second to drop it. */
+const slowStore = Layer.effect(
+  Persistence.Persistence,
+  Effect.map(Persistence.Persistence, ({ make }) => ({
+    make: (options: Parameters<typeof make>[0]) =>
+      Effect.map(make(options), (store): Persistence.PersistenceStore => ({
+        ...store,
+        get: (key) => Effect.tap(store.get(key), () => Effect.sleep("1 second")),
+        remove: (key) => Effect.delay(store.remove(key), "1 second")
+      }))
+  }))
+).pipe(Layer.provide(Persistence.layerMemory))
+
+it.effect("what is read from the store while it is made invalid is not kept", () =>
+  Effect.gen(function*() {
+    const call = { schema: Schema.Number }
+    const inAWhile = <A>(self: Effect.Effect<A>) =>
+      Effect.gen(function*() {
+        const fiber = yield* Effect.forkChild(self)
+        yield* TestClock.adjust("3 seconds")
+        return yield* Fiber.join(fiber)
+      })
+    // The reading began before the invalidation, or while the store was at it.
+    for (const [reading, dropping] of [[0, 500], [500, 0]] as const) {
+      const name = `reading after ${reading} ms`
+      const one = yield* ResponseCache.make<number>({ name })
+      yield* inAWhile(one.get("a", Effect.succeed(1), call))
+      const two = yield* ResponseCache.make<number>({ name })
+      yield* inAWhile(Effect.all([
+        Effect.delay(two.get("a", Effect.succeed(2), call), reading),
+        Effect.delay(two.invalidate("a"), dropping)
+      ], { concurrency: 2 }))
+      assert.strictEqual(yield* inAWhile(two.get("a", Effect.succeed(3), call)), 3, name)
+    }
+  }).pipe(Effect.provide(Layer.provide(ResponseCache.layerShared({ maxWait: "10 seconds" }), slowStore))))
+
 it.effect("a store that fails or hangs is done without", () =>
   Effect.gen(function*() {
     const broken = (effect: Effect.Effect<never, Persistence.PersistenceError>) =>

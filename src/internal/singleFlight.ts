@@ -23,7 +23,8 @@ export interface Flight {
 export interface Work<A, E, R> {
   readonly key: string
   readonly tags: ReadonlyArray<string>
-  readonly effect: Effect.Effect<A, E, R>
+  /** Asked once, when the work is begun; `discarded` tells from then on whether its answer must not be kept. */
+  readonly effect: (discarded: () => boolean) => Effect.Effect<A, E, R>
   readonly onEnd: (exit: Exit.Exit<A, E>, discarded: boolean, now: number) => void
   /** Asked before the work is begun: what has been answered since the caller looked. */
   readonly ready?: ((fiber: Fiber.Fiber<unknown, unknown>) => Exit.Exit<A, E> | undefined) | undefined
@@ -107,13 +108,14 @@ export class SingleFlight {
   private begin<A, E, R>(work: Work<A, E, R>, context: Context.Context<never>): Flight {
     // Work that ends at once does so before there is a flight, and so before anybody could make it invalid.
     let flight: Flight | undefined
+    const discarded = (): boolean => flight?.discarded === true
     const end = (exit: Exit.Exit<A, E>): Exit.Exit<A, E> => {
-      work.onEnd(exit, flight?.discarded === true, now())
+      work.onEnd(exit, discarded(), now())
       return exit
     }
     const clock = Context.get(context, Clock.Clock)
     const now = (): number => clock.currentTimeMillisUnsafe()
-    const whole = Effect.matchCauseEffect(work.effect, {
+    const whole = Effect.matchCauseEffect(work.effect(discarded), {
       onFailure: (cause) => end(Exit.failCause(cause)),
       onSuccess: (value) => end(Exit.succeed(value))
     })

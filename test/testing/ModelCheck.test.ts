@@ -313,7 +313,7 @@ it("single flight: every order of joining, leaving, answering, failing and disca
           case "join": {
             const before = begun.length
             const fiber = yield* Effect.forkDetach(
-              flights.join({ key: "k", tags: [], effect, onEnd: () => {} }),
+              flights.join({ key: "k", tags: [], effect: () => effect, onEnd: () => {} }),
               { startImmediately: true }
             )
             if ((begun.length > before) !== (current === undefined)) {
