@@ -2,19 +2,7 @@
  * A cache of answers that outlives an outage: fresh answers at once, old ones while a new one is fetched, older ones
  * still after a failure that warrants it. Identical misses ask once. Failures are never kept.
  */
-import {
-  Cause,
-  Clock,
-  Context,
-  Duration,
-  Effect,
-  Exit,
-  type Fiber,
-  Layer,
-  Option,
-  type Schema,
-  type Scope
-} from "effect"
+import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, Layer, Option, type Schema, type Scope } from "effect"
 import type { Persistence } from "effect/persistence"
 import { CacheCore, type Entry, estimateBytes, type Use } from "./internal/cacheCore.ts"
 import { cacheKey, scopedKey } from "./internal/cacheKey.ts"
@@ -330,22 +318,6 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
     }
   }
 
-  const settle = (
-    call: Call<A>,
-    exit: Exit.Exit<Served.Served<A>, unknown>,
-    discarded: boolean,
-    now: number
-  ): void => {
-    if (exit._tag === "Success") {
-      const answer = discarded ? undefined : answerOf(exit.value, now)
-      if (answer !== undefined) keep(call.key, call.tags, answer, now)
-      return
-    }
-    const error = Exit.findErrorOption(exit)
-    // What may not be read, or is not there, is not served in a later outage either.
-    if (Option.isSome(error) && !qualifies(error.value) && !mayServeOld(error.value)) remove(call.key)
-  }
-
   const remove = (key: string): void => {
     const entry = core.entries.get(key)
     if (entry !== undefined) core.remove(entry)
@@ -357,6 +329,14 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
       fromMemory()
       return store === undefined ? Effect.void : Effect.andThen(fromStore(store), Effect.sync(fromMemory))
     })
+
+  /** Memory goes first, and the store is waited for, but not given up with who waits: else the answer would come back. */
+  const forget = ({ key, schema }: Pick<Call<A>, "key" | "schema">): Effect.Effect<void> => {
+    remove(key)
+    return store === undefined || schema === undefined
+      ? Effect.void
+      : Effect.flatMap(Effect.forkIn(store.drop(key), scope, { startImmediately: true }), Fiber.await)
+  }
 
   const throughStore = <E, R>(
     { key, lookup, tags }: Call<A, E, R>,
@@ -397,10 +377,17 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
     key: call.key,
     tags: call.tags,
     effect: (discarded) =>
-      store === undefined || call.schema === undefined
-        ? call.lookup
-        : throughStore(call, store, call.schema, discarded),
-    onEnd: (exit, discarded, now) => settle(call, exit, discarded, now),
+      Effect.tapError(
+        store === undefined || call.schema === undefined
+          ? call.lookup
+          : throughStore(call, store, call.schema, discarded),
+        // What may not be read, or is not there, is not served in a later outage either.
+        (error) => qualifies(error) || mayServeOld(error) || discarded() ? Effect.void : forget(call)
+      ),
+    onEnd: (exit, discarded, now) => {
+      const answer = exit._tag === "Failure" || discarded ? undefined : answerOf(exit.value, now)
+      if (answer !== undefined) keep(call.key, call.tags, answer, now)
+    },
     late: call.late,
     onJoin: (began) => {
       if (began) counts.misses++

@@ -5,7 +5,14 @@ import { TestClock } from "effect/testing"
 import * as Deadline from "../src/Deadline.ts"
 import * as Fallback from "../src/Fallback.ts"
 import { type InvalidOptions } from "../src/InvalidOptions.ts"
-import { AuthorizationError, NetworkError, ProviderError, type Reason, ValidationError } from "../src/ProviderError.ts"
+import {
+  AuthorizationError,
+  NetworkError,
+  NotFoundError,
+  ProviderError,
+  type Reason,
+  ValidationError
+} from "../src/ProviderError.ts"
 import * as ResponseCache from "../src/ResponseCache.ts"
 import * as Served from "../src/Served.ts"
 import { interruptedSomewhere, law, someSteps } from "./internal/interruptionLaw.ts"
@@ -14,6 +21,7 @@ const evidence = { message: "", rule: "test", delivered: "unknown" } as const
 const failing = (reason: Reason): ProviderError => new ProviderError({ provider: "p", operation: "get", reason })
 const network = failing(new NetworkError(evidence))
 const forbidden = failing(new AuthorizationError(evidence))
+const notFound = failing(new NotFoundError(evidence))
 
 /** A provider that counts its calls and says what it is told to say. */
 const provider = <A>(first: A) => {
@@ -326,6 +334,18 @@ it.effect("an answer that was set is not overwritten by what was being fetched b
     assert.strictEqual(yield* cache.get("a", Effect.never), 2)
   }))
 
+it.effect("an answer that was set outlives what was being fetched before and is not there", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>()
+    const missing = Effect.delay(Effect.fail(notFound), "1 second")
+    const fiber = yield* Effect.forkChild(Effect.flip(cache.get("a", missing)))
+    yield* TestClock.adjust("500 millis")
+    yield* cache.set("a", 2)
+    yield* TestClock.adjust("500 millis")
+    assert.strictEqual(yield* Fiber.join(fiber), notFound)
+    assert.strictEqual(yield* cache.get("a", Effect.never), 2)
+  }))
+
 it.effect("scenario 42: entries are bounded exactly, by number and by bytes", () =>
   Effect.gen(function*() {
     const cache = yield* ResponseCache.make<number>({ capacity: 10 })
@@ -524,6 +544,19 @@ it("interruption law and model: whoever is interrupted, nothing runs on, nobody 
 
 const sharing = Layer.provideMerge(ResponseCache.layerShared(), Persistence.layerMemory)
 
+/** A store that tells what it held a second ago, and takes a second to drop it. */
+const slowStore = Layer.effect(
+  Persistence.Persistence,
+  Effect.map(Persistence.Persistence, ({ make }) => ({
+    make: (options: Parameters<typeof make>[0]) =>
+      Effect.map(make(options), (store): Persistence.PersistenceStore => ({
+        ...store,
+        get: (key) => Effect.tap(store.get(key), () => Effect.sleep("1 second")),
+        remove: (key) => Effect.delay(store.remove(key), "1 second")
+      }))
+  }))
+).pipe(Layer.provide(Persistence.layerMemory))
+
 it.effect.each(
   [
     ["memory", Persistence.layerMemory],
@@ -569,6 +602,43 @@ it.effect("an invalidation by one process holds for a third, and for what was be
     assert.strictEqual(yield* three.get("b", Effect.succeed(2), call), 2)
   }).pipe(Effect.provide(sharing)))
 
+it.effect("after an authorization failure no process reads the old answer back from the store", () =>
+  Effect.gen(function*() {
+    const options = { name: "shared", fresh: "10 seconds", revalidate: 0 } as const
+    const call = { schema: Schema.Number }
+    const one = yield* ResponseCache.make<number>(options)
+    const two = yield* ResponseCache.make<number>(options)
+    const p = provider(1)
+    yield* one.serve("a", p.served, call)
+    yield* TestClock.adjust("20 seconds")
+    p.answer = Exit.fail(forbidden)
+    assert.strictEqual(yield* Effect.flip(one.serve("a", p.served, call)), forbidden)
+    p.answer = Exit.fail(network)
+    for (const cache of [one, two]) assert.strictEqual(yield* Effect.flip(cache.serve("a", p.served, call)), network)
+  }).pipe(Effect.provide(sharing)))
+
+it.effect("the store drops what may not be read although the caller has gone meanwhile, and the memory before", () =>
+  Effect.gen(function*() {
+    const options = { fresh: "10 seconds", revalidate: 0 } as const
+    const call = { schema: Schema.Number }
+    const one = yield* ResponseCache.make<number>(options)
+    const p = provider(1)
+    const answered = yield* Effect.forkChild(one.serve("a", p.served, call))
+    yield* TestClock.adjust("20 seconds")
+    yield* Fiber.join(answered)
+    p.answer = Exit.fail(forbidden)
+    const refused = yield* Effect.forkChild(one.serve("a", p.served, call))
+    // A second to read, then one to drop.
+    yield* TestClock.adjust("1500 millis")
+    yield* Fiber.interrupt(refused)
+    assert.isTrue(Option.isNone(yield* one.peek("a")))
+    yield* TestClock.adjust("500 millis")
+    p.answer = Exit.fail(network)
+    const down = yield* Effect.forkChild(Effect.flip(one.serve("a", p.served, call)))
+    yield* TestClock.adjust("1 second")
+    assert.strictEqual(yield* Fiber.join(down), network)
+  }).pipe(Effect.provide(Layer.provide(ResponseCache.layerShared({ maxWait: "10 seconds" }), slowStore))))
+
 it.effect("what invalidate, clear or set overtakes is not kept in the store either", () =>
   Effect.gen(function*() {
     const call = { schema: Schema.Number }
@@ -589,19 +659,6 @@ it.effect("what invalidate, clear or set overtakes is not kept in the store eith
       assert.strictEqual(yield* one.get("a", Effect.succeed(2), call), 2, name)
     }
   }).pipe(Effect.provide(sharing)))
-
-/** A store that tells what it held a second ago, and takes a second to drop it. */
-const slowStore = Layer.effect(
-  Persistence.Persistence,
-  Effect.map(Persistence.Persistence, ({ make }) => ({
-    make: (options: Parameters<typeof make>[0]) =>
-      Effect.map(make(options), (store): Persistence.PersistenceStore => ({
-        ...store,
-        get: (key) => Effect.tap(store.get(key), () => Effect.sleep("1 second")),
-        remove: (key) => Effect.delay(store.remove(key), "1 second")
-      }))
-  }))
-).pipe(Layer.provide(Persistence.layerMemory))
 
 it.effect("what is read from the store while it is made invalid is not kept", () =>
   Effect.gen(function*() {
@@ -649,6 +706,7 @@ it.effect("a store that fails or hangs is done without", () =>
         const cache = yield* ResponseCache.make<number>()
         const first = yield* cache.get("a", Effect.succeed(1), { schema: Schema.Number, tags: ["t"] })
         yield* cache.invalidateTag("t")
+        yield* Effect.flip(cache.get("b", Effect.fail(forbidden), { schema: Schema.Number }))
         return first
       }).pipe(Effect.provide(broken(effect)), Effect.forkChild)
       yield* TestClock.adjust("1 second")
