@@ -22,8 +22,8 @@ export interface Options<in A = unknown> {
    */
   readonly fresh?: Duration.Input | ((value: A) => Duration.Input) | undefined
   /**
-   * How long past its freshness an answer is served at once while a new one is fetched (stale-while-revalidate).
-   * Defaults to `"1 minute"`.
+   * How long past its freshness an answer is served at once while a new one is fetched (stale-while-revalidate). A
+   * fetch that hangs beyond that is given up, though not before it has run for 30 seconds. Defaults to `"1 minute"`.
    */
   readonly revalidate?: Duration.Input | undefined
   /** How long past its freshness an answer is served after a failure (stale-if-error). Defaults to `"1 hour"`. */
@@ -223,6 +223,9 @@ const settingsOf = <A>(options: Options<A>) => {
 /** A shared store keeps nothing longer. */
 const longestMillis = 30 * 24 * 3_600_000
 
+/** A refresh has this long, however late it begins. */
+const leastRefreshMillis = 30_000
+
 const noTags: ReadonlyArray<string> = []
 
 /** The key of a call within a cache. */
@@ -417,7 +420,8 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
         counts.stale++
         call.onResult?.("stale")
         // May end at once and overwrite the entry.
-        if (flights.refresh(workOf(call), fiber)) counts.refreshes++
+        const maxMillis = Math.max(leastRefreshMillis, entry.freshUntil + settings.revalidateMillis - now)
+        if (flights.refresh(workOf(call), fiber, maxMillis)) counts.refreshes++
       }
       return served
     },

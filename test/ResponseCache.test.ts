@@ -151,6 +151,43 @@ it.effect("a refresh that fails leaves the old answer, and ends with the cache",
     assert.strictEqual((yield* cache.stats).inFlight, 0)
   }))
 
+it.effect("a refresh that hangs is given up when the old answer may not be served ahead of it any more", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>({ fresh: "1 minute", revalidate: "1 minute" })
+    const p = provider(1)
+    yield* cache.serve("a", p.served)
+    yield* TestClock.adjust("61 seconds")
+    let ended = false
+    const hung = Effect.onExit(Effect.never, () => Effect.sync(() => void (ended = true)))
+    yield* cache.serve("a", hung)
+    // Who has joined waits on, and counts against nobody else.
+    const joined = yield* Effect.forkChild(cache.get("a", hung))
+    yield* TestClock.adjust("59 seconds")
+    assert.isFalse(ended)
+    p.answer = Exit.succeed(2)
+    assert.deepStrictEqual(yield* cache.serve("a", p.served), Served.live(2, "p"))
+    yield* Fiber.interrupt(joined)
+    assert.isTrue(ended)
+    yield* TestClock.adjust("61 seconds")
+    ended = false
+    yield* cache.serve("a", hung)
+    yield* TestClock.adjust("59 seconds")
+    assert.isTrue(ended)
+    assert.strictEqual((yield* cache.stats).inFlight, 0)
+  }))
+
+it.effect("a refresh has half a minute, however late it begins", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>({ fresh: "10 seconds", revalidate: "1 second" })
+    const p = provider(1)
+    yield* cache.serve("a", p.served)
+    yield* TestClock.adjust("10 seconds")
+    p.answer = Exit.succeed(2)
+    yield* cache.serve("a", Effect.delay(p.served, "29 seconds"))
+    yield* TestClock.adjust("29 seconds")
+    assert.deepStrictEqual(yield* cache.serve("a", p.served), Served.cached(2, "p", 0))
+  }))
+
 // -- after failures --------------------------------------------------------------------------------------------------
 
 it.effect("scenario 36: after a failure an expired answer is served as stale with its age, within the limit and no longer", () =>

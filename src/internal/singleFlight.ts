@@ -13,9 +13,9 @@ export interface Flight {
   readonly fiber: Fiber.Fiber<unknown, unknown>
   /** The deadline of whoever began it, in epoch milliseconds. */
   readonly deadline: number
-  /** Those who wait, and 1 for the cache itself where it refreshes. */
+  /** Those who wait, and 1 for the cache itself while it refreshes. */
   waiters: number
-  /** What it answers must not be kept: it was invalidated while it ran. */
+  /** What it answers must not be kept: it was invalidated while it ran, or took too long. */
   discarded: boolean
 }
 
@@ -81,23 +81,25 @@ export class SingleFlight {
   }
 
   /**
-   * Begins the work for nobody in particular, unless it is under way; no caller's deadline limits it. Tells whether it
-   * did.
+   * Begins the work for nobody in particular, unless it is under way; no caller's deadline limits it. After `maxMillis`
+   * it is not joined any more, and not kept; it only goes on for those who joined. Tells whether it began the work.
    */
-  refresh<A, E, R>(work: Work<A, E, R>, fiber: Fiber.Fiber<unknown, unknown>): boolean {
+  refresh<A, E, R>(work: Work<A, E, R>, fiber: Fiber.Fiber<unknown, unknown>, maxMillis: number): boolean {
     if (this.flights.has(work.key)) return false
     const flight = this.begin(work, Context.add(fiber.context, currentDeadline, Infinity))
+    if (flight.fiber.pollUnsafe() !== undefined) return true
     flight.waiters++
+    const timer = arm(fiber, maxMillis, () => {
+      this.overtake(flight)
+      if (this.leave(flight)) flight.fiber.interruptUnsafe()
+    })
+    flight.fiber.addObserver(() => disarm(timer))
     return true
   }
 
   /** What runs under the key is not joined any more, and not kept. */
   discard(matches: (flight: Flight) => boolean): void {
-    for (const flight of this.running) {
-      if (!matches(flight)) continue
-      flight.discarded = true
-      this.detach(flight)
-    }
+    for (const flight of this.running) if (matches(flight)) this.overtake(flight)
   }
 
   /** Interrupts all that runs, and waits for its end. */
@@ -137,6 +139,11 @@ export class SingleFlight {
       this.detach(own)
     })
     return own
+  }
+
+  private overtake(flight: Flight): void {
+    flight.discarded = true
+    this.detach(flight)
   }
 
   private detach(flight: Flight): void {
