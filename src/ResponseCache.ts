@@ -29,8 +29,9 @@ export interface Options<in A = unknown> {
   /** How long past its freshness an answer is served after a failure (stale-if-error). Defaults to `"1 hour"`. */
   readonly stale?: Duration.Input | undefined
   /**
-   * How long an answer is kept altogether, counted from when it was made: the specification's way to say `stale`, which
-   * wins where both are given. At least `fresh`, unless that is a function.
+   * How long an answer is kept altogether, counted from when it was made and whatever `revalidate` says: the
+   * specification's way to say `stale`, which decides alone where both are given. At least `fresh`; where that is a
+   * function, what it answers is cut to this.
    */
   readonly cacheRetention?: Duration.Input | undefined
   /** How many answers are kept; the least recently used one goes first. Defaults to 1,000. */
@@ -199,24 +200,18 @@ const settingsOf = <A>(options: Options<A>) => {
     : options.fresh === "Infinity"
     ? Infinity
     : millis("fresh", options.fresh, "1 minute")
-  const retention = millis("cacheRetention", options.cacheRetention, 0)
-  ensure(
-    options.cacheRetention === undefined || retention >= freshMillis,
-    "cacheRetention",
-    "must be at least as long as fresh"
-  )
-  const revalidateMillis = millis("revalidate", options.revalidate, "1 minute")
-  const staleMillis = millis(
-    "stale",
-    options.stale,
-    options.cacheRetention === undefined ? "1 hour" : Math.max(0, retention - freshMillis)
-  )
+  const retention = options.cacheRetention === undefined
+    ? undefined
+    : millis("cacheRetention", options.cacheRetention, 0)
+  ensure(retention === undefined || retention >= freshMillis, "cacheRetention", "must be at least as long as fresh")
+  const retentionDecides = retention !== undefined && options.stale === undefined
   return {
     freshMillis,
     capacity: int("capacity", options.capacity, 1000),
     maxBytes: options.maxBytes === undefined ? Infinity : int("maxBytes", options.maxBytes, 0),
-    revalidateMillis,
-    staleMillis
+    revalidateMillis: millis("revalidate", options.revalidate, "1 minute"),
+    staleMillis: retentionDecides ? Infinity : millis("stale", options.stale, "1 hour"),
+    retentionMillis: retentionDecides ? retention : Infinity
   }
 }
 
@@ -272,7 +267,7 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
 
   const freshMillisOf = (value: A): number =>
     typeof current.fresh === "function"
-      ? Duration.toMillis(Duration.fromInputUnsafe(current.fresh(value)))
+      ? Math.min(Duration.toMillis(Duration.fromInputUnsafe(current.fresh(value))), settings.retentionMillis)
       : settings.freshMillis
 
   const servedOf = (
@@ -372,7 +367,8 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
     const answer = answerOf(served, now)
     const freshMillis = freshMillisOf(served.value)
     if (answer === undefined || versions === undefined || !(freshMillis > 0)) return Effect.void
-    const keepMillis = Math.min(longestMillis, freshMillis + Math.max(settings.staleMillis, settings.revalidateMillis))
+    const { retentionMillis, revalidateMillis, staleMillis } = settings
+    const keepMillis = Math.min(longestMillis, retentionMillis, freshMillis + Math.max(staleMillis, revalidateMillis))
     return store.write(key, answer, keepMillis, versions, schema)
   }
 
@@ -420,7 +416,7 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
         counts.stale++
         call.onResult?.("stale")
         // May end at once and overwrite the entry.
-        const maxMillis = Math.max(leastRefreshMillis, entry.freshUntil + settings.revalidateMillis - now)
+        const maxMillis = Math.max(leastRefreshMillis, core.revalidateUntil(entry) - now)
         if (flights.refresh(workOf(call), fiber, maxMillis)) counts.refreshes++
       }
       return served

@@ -205,6 +205,33 @@ it.effect("scenario 36: after a failure an expired answer is served as stale wit
     assert.strictEqual(yield* Effect.flip(cache.serve("a", p.served)), network)
   }))
 
+it.effect("nothing is kept longer than cacheRetention, unless stale says how long", () =>
+  Effect.gen(function*() {
+    const p = provider(1)
+    const lastServed = Effect.fnUntraced(function*(options: ResponseCache.Options<number>) {
+      const cache = yield* ResponseCache.make<number>(options)
+      p.answer = Exit.succeed(1)
+      yield* cache.serve("a", p.served)
+      p.answer = Exit.fail(network)
+      let minutes = 0
+      while (Exit.isSuccess(yield* Effect.exit(cache.serve("a", p.served)))) {
+        yield* TestClock.adjust("1 minute")
+        minutes++
+      }
+      assert.isTrue(Option.isNone(yield* cache.peek("a")))
+      return minutes
+    })
+    assert.strictEqual(yield* lastServed({ fresh: "1 minute", cacheRetention: "1 minute" }), 1)
+    assert.strictEqual(
+      yield* lastServed({ fresh: "2 minutes", revalidate: "9 minutes", cacheRetention: "5 minutes" }),
+      5
+    )
+    assert.strictEqual(yield* lastServed({ fresh: () => "10 minutes", cacheRetention: "1 hour" }), 60)
+    assert.strictEqual(yield* lastServed({ fresh: () => "Infinity", cacheRetention: "5 minutes" }), 5)
+    assert.strictEqual(yield* lastServed({ cacheRetention: "5 minutes", stale: "8 minutes" }), 9)
+    assert.strictEqual(yield* lastServed({ fresh: "5 minutes" }), 65)
+  }))
+
 it.effect("an old answer is never served after an authorization or validation failure, nor in an outage after it", () =>
   Effect.gen(function*() {
     for (const error of [forbidden, failing(new ValidationError(evidence))]) {

@@ -10,6 +10,8 @@ export interface CacheSettings {
   readonly revalidateMillis: number
   /** How long past its freshness an answer is served after a failure. */
   readonly staleMillis: number
+  /** How long after it was made an answer that is not fresh may be served; `Infinity` where the two above decide. */
+  readonly retentionMillis: number
 }
 
 /** What is written. */
@@ -83,8 +85,14 @@ export class CacheCore<P> {
   use(entry: Entry<P>, now: number): Use {
     const past = now - entry.freshUntil
     if (past < 0 || entry.freshUntil === Infinity) return "Fresh"
+    if (now - entry.madeAt >= this.settings.retentionMillis) return "Dead"
     if (past < this.settings.revalidateMillis) return "Revalidate"
     return past < this.settings.staleMillis ? "IfError" : "Dead"
+  }
+
+  /** Until when the entry may be served while a new one is fetched. */
+  revalidateUntil(entry: Entry<P>): number {
+    return Math.min(entry.freshUntil + this.settings.revalidateMillis, entry.madeAt + this.settings.retentionMillis)
   }
 
   /** The entry under a key if it may still be served in some way; a dead one is dropped. */

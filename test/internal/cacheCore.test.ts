@@ -2,7 +2,13 @@ import { assert, it } from "@effect/vitest"
 import { CacheCore, type CacheSettings, estimateBytes, type Use } from "../../src/internal/cacheCore.ts"
 import { eachSeed } from "./eachSeed.ts"
 
-const settings: CacheSettings = { capacity: 4, maxBytes: Infinity, revalidateMillis: 10, staleMillis: 100 }
+const settings: CacheSettings = {
+  capacity: 4,
+  maxBytes: Infinity,
+  revalidateMillis: 10,
+  staleMillis: 100,
+  retentionMillis: Infinity
+}
 
 const write = (core: CacheCore<number>, key: string, now: number, more?: {
   readonly value?: number
@@ -27,6 +33,17 @@ it("an answer is fresh, then old and to be fetched anew, then for errors alone, 
   assert.isDefined(core.held("a", 109))
   assert.isUndefined(core.held("a", 110))
   assert.strictEqual(core.entries.size, 0)
+})
+
+it("what is kept in all ends every use of what is not fresh", () => {
+  for (const [retentionMillis, until] of [[Infinity, 20], [20, 20], [15, 15], [10, 10]] as const) {
+    const core = new CacheCore<number>({ ...settings, retentionMillis })
+    write(core, "a", 0)
+    const entry = core.entries.get("a")!
+    assert.strictEqual(core.revalidateUntil(entry), until)
+    assert.strictEqual(core.use(entry, until - 1), until === 10 ? "Fresh" : "Revalidate")
+    assert.strictEqual(core.use(entry, until), retentionMillis === Infinity ? "IfError" : "Dead")
+  }
 })
 
 it("a clock that goes backwards makes nothing old", () => {
@@ -112,13 +129,15 @@ it("does what a plain list does, under random gets, writes, invalidations and ti
       capacity: 1 + chance.int(5),
       maxBytes: chance.int(2) === 0 ? Infinity : 5 + chance.int(15),
       revalidateMillis: 10,
-      staleMillis: 10 + chance.int(50)
+      staleMillis: 10 + chance.int(50),
+      retentionMillis: chance.int(2) === 0 ? Infinity : 15 + chance.int(50)
     }
     const core = new CacheCore<number>(own)
     let list: Array<Held> = []
     let evictions = 0
     let now = 0
-    const dead = ({ madeAt }: Held): boolean => now - (madeAt + 10) >= own.staleMillis
+    const dead = ({ madeAt }: Held): boolean =>
+      now - (madeAt + 10) >= own.staleMillis || now - madeAt >= own.retentionMillis
     const bytes = (): number => list.reduce((sum, { bytes }) => sum + bytes, 0)
     for (let step = 0; step < 60; step++) {
       const key = chance.pick(["a", "b", "c", "d", "e", "f", "g"])
