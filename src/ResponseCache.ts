@@ -38,7 +38,10 @@ export interface Options<in A = unknown> {
   readonly capacity?: number | undefined
   /** How many bytes, by estimate, the answers may take; an answer larger than this is not kept. Defaults to no limit. */
   readonly maxBytes?: number | undefined
-  /** Estimates an answer's bytes. Defaults to a walk through the value. Only called where `maxBytes` is given. */
+  /**
+   * Estimates an answer's bytes. Defaults to a walk through the value. Only called where `maxBytes` is given; an answer
+   * for which it gives no number, or one below 0, is not kept.
+   */
   readonly sizeOf?: ((value: A) => number) | undefined
   /**
    * How good an answer is: one that may still be served is only overwritten by an equal or better one. Defaults to all

@@ -420,6 +420,12 @@ it.effect("scenario 42: entries are bounded exactly, by number and by bytes", ()
     for (const key of ["a", "b", "c"]) yield* weighed.get(key, Effect.succeed("x".repeat(400)))
     assert.strictEqual((yield* weighed.stats).bytes, 800)
     assert.isTrue(Option.isNone(yield* weighed.peek("a")))
+    const odd = yield* ResponseCache.make<number>({ maxBytes: 1000, sizeOf: (value) => value })
+    for (const bytes of [NaN, -1, Infinity]) {
+      yield* odd.set("a", bytes)
+      const { bytes: total, entries } = yield* odd.stats
+      assert.deepStrictEqual([entries, total], [0, 0], `${bytes} bytes`)
+    }
   }))
 
 it.effect("options that make no sense are refused by name", () =>

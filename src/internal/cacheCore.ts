@@ -105,7 +105,8 @@ export class CacheCore<P> {
 
   /** Stores an answer unless a better one is held or it is too large. Tells whether it did. */
   write(key: string, write: Write<P>, now: number): boolean {
-    if (write.bytes > this.settings.maxBytes || this.settings.capacity === 0) return false
+    // A size that is no number of bytes is no use: the sum would never be too large again.
+    if (!(write.bytes >= 0 && write.bytes <= this.settings.maxBytes) || this.settings.capacity === 0) return false
     const entry = this.held(key, now)
     if (entry === undefined) {
       this.insert(key, write)
