@@ -8,10 +8,10 @@
  *
  * **Gotchas**
  *
- * The base is the lowest latency seen. Start low: a limit that starts above what the provider bears never sees how quick
- * it is when nobody waits.
+ * The base is the lowest latency of a window in which at least half of the limit was in use; quieter ones say nothing.
+ * Start low: a limit that starts above what the provider bears never sees how quick it is when nobody waits.
  */
-import { type Duration, Effect, Exit } from "effect"
+import { Cause, type Duration, Effect, Exit } from "effect"
 import * as Bulkhead from "./Bulkhead.ts"
 import * as Gradient from "./internal/gradientLimit.ts"
 import { checked, checks } from "./internal/options.ts"
@@ -28,16 +28,22 @@ export interface Options extends Omit<Bulkhead.Options, "limit"> {
   readonly window?: Duration.Input | undefined
   /** How many times the base latency is still well. Defaults to 1.5. */
   readonly tolerance?: number | undefined
-  /** Whether a failure means that the provider has too much to do. Defaults to none does. */
+  /**
+   * Whether a failure means that the provider has too much to do; in a pipeline it is asked of the `ProviderError`.
+   * Defaults to none does.
+   */
   readonly isOverload?: ((error: unknown) => boolean) | undefined
 }
 
-/** Makes a bulkhead with an adaptive limit. */
+/**
+ * Makes a bulkhead with an adaptive limit, for calls alone or as a pipeline's `bulkhead`. To `resize` it is to tell where
+ * the limit goes on from, between `min` and `max`; `configure` leaves the limit where it is unless one is given.
+ */
 export const make = Effect.fnUntraced(function*(
   options: Options = {}
 ): Effect.fn.Return<Bulkhead.Service, InvalidOptions> {
+  const check = checks("AdaptiveLimit")
   const { settings, start, windowMillis } = yield* checked(() => {
-    const check = checks("AdaptiveLimit")
     const min = check.int("min", options.min, 4, { min: 1 })
     const max = check.int("max", options.max, 200, { min })
     return {
@@ -55,11 +61,11 @@ export const make = Effect.fnUntraced(function*(
   let inFlight = 0
   let dropped = false
 
-  const record = (began: number, now: number, overload: boolean): void => {
+  const learn = (latencyMillis: number, now: number, failure?: { readonly error: unknown }): void => {
     inFlight = Math.max(inFlight, bulkhead.core.running)
-    dropped ||= overload
+    dropped ||= failure !== undefined && isOverload(failure.error)
     calls++
-    totalMillis += Math.max(0, now - began)
+    totalMillis += Math.max(0, latencyMillis)
     if (since === 0) since = now
     if (now - since < windowMillis && now >= since) return
     state = Gradient.next(state, { meanMillis: totalMillis / calls, inFlight, dropped }, settings)
@@ -75,16 +81,29 @@ export const make = Effect.fnUntraced(function*(
     Effect.clockWith((clock) => {
       const began = clock.currentTimeMillisUnsafe()
       return Effect.onExitPrimitive(self, (exit) => {
-        if (Exit.isSuccess(exit) || !Exit.hasInterrupts(exit)) {
-          const failure = Exit.findErrorOption(exit)
-          record(began, clock.currentTimeMillisUnsafe(), failure._tag === "Some" && isOverload(failure.value))
-        }
+        if (Exit.hasInterrupts(exit)) return undefined
+        const now = clock.currentTimeMillisUnsafe()
+        learn(now - began, now, Exit.isFailure(exit) ? exit.cause.reasons.find(Cause.isFailReason) : undefined)
         return undefined
       })
     })
 
+  const limitOf = (limit: number | undefined) =>
+    checked(() => check.int("limit", limit, bulkhead.core.limit, { min: settings.min, max: settings.max }))
+  const moved = (limit: number): void => {
+    state = { ...state, limit }
+    bulkhead.core.resize(limit)
+  }
+
   return {
     ...bulkhead,
-    withPermit: (call) => (self) => bulkhead.withPermit(call)(measured(self))
+    learn,
+    withPermit: (call) => (self) => bulkhead.withPermit(call)(measured(self)),
+    resize: (limit) => Effect.map(limitOf(limit), moved),
+    configure: Effect.fnUntraced(function*(options) {
+      const limit = yield* limitOf(options.limit)
+      yield* bulkhead.configure({ ...options, limit })
+      moved(limit)
+    })
   }
 })

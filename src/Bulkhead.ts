@@ -75,6 +75,12 @@ export interface Service {
    * @internal
    */
   readonly wait: (lease: Lease, options?: CallOptions) => Effect.Effect<void, BulkheadFull>
+  /**
+   * For the pipeline: told of each call that ended, all but those interrupted, while it still holds its permit. Only a
+   * bulkhead that learns from its calls has it.
+   * @internal
+   */
+  readonly learn?: ((latencyMillis: number, now: number, failure?: { readonly error: unknown }) => void) | undefined
 }
 
 export class Bulkhead extends Context.Service<Bulkhead, Service>()("holdfast/Bulkhead") {

@@ -2,7 +2,10 @@ import { assert, it } from "@effect/vitest"
 import { Effect, Fiber, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as AdaptiveLimit from "../src/AdaptiveLimit.ts"
+import type * as Bulkhead from "../src/Bulkhead.ts"
 import { next, type Sample, type State } from "../src/internal/gradientLimit.ts"
+import * as Pipeline from "../src/Pipeline.ts"
+import { NetworkError, ProviderError } from "../src/ProviderError.ts"
 
 const settings = { min: 4, max: 200, tolerance: 1.5, smoothing: 0.2 }
 
@@ -54,6 +57,83 @@ it.prop("never leaves its bounds", {
     assert.isFalse(Number.isNaN(state.baseMillis))
   }
 })
+
+/** Where the limit stands each second of 20, with the latency at 2 s from the 8th on; 30 callers that never rest. */
+const course = (call: (work: Effect.Effect<void>) => Effect.Effect<void, unknown>, limit: Bulkhead.Service) =>
+  Effect.gen(function*() {
+    let millis = 100
+    const work = Effect.suspend(() => Effect.sleep(millis))
+    for (let i = 0; i < 30; i++) yield* Effect.forkChild(Effect.forever(call(work)))
+    const seen: Array<number> = []
+    for (let second = 0; second < 20; second++) {
+      if (second === 8) millis = 2_000
+      yield* TestClock.adjust("1 second")
+      seen.push((yield* limit.stats).limit)
+    }
+    return seen
+  })
+
+const roomy = { queue: 1_000, maxWait: "1 hour" } as const
+
+for (const timeout of [undefined, "10 seconds"] as const) {
+  it.effect(`moves in a pipeline as it does alone (${timeout === undefined ? "in place" : "apart"})`, () =>
+    Effect.gen(function*() {
+      yield* TestClock.adjust("1 minute")
+      const limit = yield* AdaptiveLimit.make(roomy)
+      const alone = yield* course(limit.withPermit(), limit)
+      const bulkhead = yield* AdaptiveLimit.make(roomy)
+      const pipeline = yield* Pipeline.make({ provider: "p", bulkhead, timeout })
+      const seen = yield* course(pipeline.protect({ operation: "o" }), bulkhead)
+      assert.isAbove(seen[7]!, 25)
+      assert.isBelow(seen[19]!, seen[7]!)
+      assert.deepStrictEqual(seen, alone)
+    }))
+}
+
+it.effect("in a pipeline a failure that is overload shrinks the limit; a refusal and an interruption say nothing", () =>
+  Effect.gen(function*() {
+    yield* TestClock.adjust("1 minute")
+    const bulkhead = yield* AdaptiveLimit.make({
+      initial: 50,
+      isOverload: (error) => error instanceof ProviderError && error.reason._tag === "TimeoutError"
+    })
+    const { protect } = yield* Pipeline.make({ provider: "p", bulkhead, timeout: "2 seconds", breaker: true })
+    const call = { operation: "o" }
+    const interrupted = yield* Effect.never.pipe(protect(call), Effect.forkChild({ startImmediately: true }))
+    yield* Fiber.interrupt(interrupted)
+    const reset = new NetworkError({ message: "reset", rule: "test", delivered: "unknown" })
+    yield* Effect.fail(new ProviderError({ provider: "p", operation: "o", reason: reset })).pipe(
+      protect(call),
+      Effect.exit
+    )
+    yield* Effect.sleep("1 second").pipe(protect(call), Effect.forkChild({ startImmediately: true }))
+    yield* TestClock.adjust("1 second")
+    assert.strictEqual((yield* bulkhead.stats).limit, 50)
+    yield* Effect.never.pipe(protect(call), Effect.exit, Effect.forkChild({ startImmediately: true }))
+    yield* TestClock.adjust("2 seconds")
+    assert.strictEqual((yield* bulkhead.stats).limit, 45)
+  }))
+
+it.effect("other options leave the limit where it is, and one that is given is where it goes on from", () =>
+  Effect.gen(function*() {
+    yield* TestClock.adjust("1 minute")
+    const limit = yield* AdaptiveLimit.make({ max: 30 })
+    yield* limit.configure({ queue: 10 })
+    assert.strictEqual((yield* limit.stats).limit, 20)
+    yield* limit.configure({ limit: 25 })
+    assert.strictEqual((yield* limit.stats).limit, 25)
+    yield* limit.resize(10)
+    for (let i = 0; i < 2; i++) {
+      yield* Effect.forEach([1, 2, 3, 4, 5], () => Effect.sleep("1 second").pipe(limit.withPermit()), {
+        concurrency: "unbounded"
+      }).pipe(Effect.forkChild({ startImmediately: true }))
+      yield* TestClock.adjust("1 second")
+    }
+    assert.strictEqual((yield* limit.stats).limit, 10)
+    assert.strictEqual((yield* Effect.flip(limit.resize(31))).field, "limit")
+    assert.strictEqual((yield* Effect.flip(limit.configure({ limit: 3 }))).field, "limit")
+    assert.strictEqual((yield* limit.stats).limit, 10)
+  }))
 
 it.effect("moves the limit of a running bulkhead with the latency of its calls", () =>
   Effect.gen(function*() {

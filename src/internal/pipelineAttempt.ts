@@ -317,6 +317,7 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
     else this.succeededTraced(this.span, latency, now)
     stages.rateLimit?.core.limiter.feedback?.(false, now)
     if (!stages.timed) return
+    stages.bulkhead?.learn?.(latency, now)
     stages.predictor?.stage.settle(false, latency, now)
     stages.timeout?.quantile?.record(latency, now)
     shared.latencies?.record(latency, now)
@@ -335,13 +336,14 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
 
   protected providerFailed(error: ProviderError, now: number): void {
     const { circuit } = this
-    const { call: { idempotent, shared: { recorder } }, stages: { predictor, rateLimit, retry } } = this.plan
+    const { call: { idempotent, shared: { recorder } }, stages: { bulkhead, predictor, rateLimit, retry } } = this.plan
     const { breaker, openForMillis } = error.verdicts
     const latency = this.latency(now)
     const hold = error.reason._tag === "RateLimitError" && error.retryAfter !== undefined
       ? now + Math.min(maxHoldMillis, Duration.toMillis(error.retryAfter))
       : 0
     this.failure ??= fail(error)
+    bulkhead?.learn?.(latency, now, { error })
     rateLimit?.core.holdUntil(hold, now)
     if (error.reason._tag === "RateLimitError") rateLimit?.core.limiter.feedback?.(true, now)
     if (breaker !== "Ignored") predictor?.stage.settle(breaker === "Failure", latency, now)
@@ -364,6 +366,7 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
   /** No answer came, but there is nothing to classify. */
   private died(now: number): void {
     const latency = this.latency(now)
+    this.plan.stages.bulkhead?.learn?.(latency, now)
     this.circuit?.settle(this.token, "Failure", latency, now)
     this.plan.call.shared.recorder?.end("failure", latency, now, this.earlier)
     if (this.span !== undefined) this.finishSpan(this.span, Exit.die("defect"))

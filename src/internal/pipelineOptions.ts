@@ -113,6 +113,7 @@ export const partsOf = Effect.fnUntraced(function*(options: Options): Effect.fn.
     attemptMillis: typeof retry?.attemptTime === "number" ? retry.attemptTime : 0,
     toError: classifier.toError,
     timed: telemetry !== undefined || predictor !== undefined || timeout?.quantile !== undefined || measured ||
+      bulkhead?.learn !== undefined ||
       (retry !== undefined && retry.core.settings.maxElapsedMillis < Infinity) || countsSlowCalls(options.breaker),
     waiting: new Map()
   }
