@@ -39,6 +39,8 @@ it("shrinks when the provider bears less, and recovers", () => {
 it("shrinks when calls are turned away, and stays when the limit is not used", () => {
   const state = { limit: 50, baseMillis: 100 }
   assert.strictEqual(next(state, { meanMillis: 100, inFlight: 50, dropped: true }, settings).limit, 45)
+  const quick = next(state, { meanMillis: 1, inFlight: 50, dropped: true }, settings)
+  assert.deepStrictEqual(quick, { limit: 45, baseMillis: 100 }, "a quick refusal is no latency")
   assert.strictEqual(next(state, { meanMillis: 100, inFlight: 10, dropped: false }, settings).limit, 50)
 })
 
@@ -56,6 +58,22 @@ it.prop("never leaves its bounds", {
     assert.isAtMost(state.limit, 200)
     assert.isFalse(Number.isNaN(state.baseMillis))
   }
+})
+
+it("a provider that answers within the clock's millisecond keeps its limit, and is no measure for ever", () => {
+  const quick = run(100, { limit: 20, baseMillis: Infinity }, () => 0)
+  assert.strictEqual(quick.limit, 200)
+  assert.isAbove(run(100, quick, () => 1).limit, 190)
+  // What was 0 ms long at best can become slower for good like any other.
+  assert.isBelow(run(40, quick, () => 10).limit, 20)
+  assert.isAbove(run(3_000, quick, () => 10).limit, 190)
+})
+
+it("a window that leaves the limit unused says nothing of the latency either", () => {
+  const state = { limit: 20, baseMillis: Infinity }
+  const quiet = next(state, { meanMillis: 2, inFlight: 1, dropped: false }, settings)
+  assert.deepStrictEqual(quiet, state)
+  assert.isAbove(run(20, quiet, () => 100).limit, 20)
 })
 
 /** Where the limit stands each second of 20, with the latency at 2 s from the 8th on; 30 callers that never rest. */
