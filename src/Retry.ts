@@ -10,7 +10,7 @@ import * as Backoff from "./Backoff.ts"
 import * as Event from "./Event.ts"
 import { LatencyWindow } from "./internal/latencyHistogram.ts"
 import { checked, checks } from "./internal/options.ts"
-import { type CategorySettings, evidenceOf, type RetrySettings, type Why } from "./internal/retryDecision.ts"
+import { type CategorySettings, evidenceOf, type RetrySettings, waitOf, type Why } from "./internal/retryDecision.ts"
 import * as internal from "./internal/retryRun.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
 import { type ReasonTag, type RetryableReason, table } from "./ProviderError.ts"
@@ -77,7 +77,12 @@ export interface CallOptions<E = unknown> {
   readonly operation?: string | undefined
   /** Whether the work may be repeated although it may have been done. Defaults to `false`. */
   readonly idempotent?: boolean | undefined
-  /** Whether to retry an error that is no `ProviderError`; without it such errors are classified. */
+  /**
+   * Whether to retry an error that is no `ProviderError`, be it a foreign one, a `TimedOut` or a refusal such as
+   * `CircuitOpen`; idempotency is then its concern. The policy's limits stand over it: a `retryAfter` that the error tells
+   * is a floor, and a refusal is waited for only under a deadline. Without it foreign errors are classified, a timeout is
+   * retried where the work is idempotent, and a refusal where its wait fits the deadline.
+   */
   readonly while?: ((error: E) => boolean) | undefined
 }
 
@@ -245,7 +250,7 @@ const toCall = <E>(options: CallOptions<E> | undefined): internal.RetryCall => (
 /** The category's waits, `Retry-After` included where the input tells one, as often as it may be retried. */
 const scheduleOf = (settings: CategorySettings): Schedule.Schedule<unknown> =>
   Schedule.modifyDelay(Backoff.schedule(settings), ({ duration, input }) => {
-    const hint = evidenceOf(input)?.retryAfterMillis
+    const hint = waitOf(input)
     return hint === undefined
       ? Effect.succeed(duration)
       : Effect.map(

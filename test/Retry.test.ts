@@ -273,6 +273,53 @@ it.effect("errors that are no ProviderError are classified, or asked of `while`"
     wanted.work.pipe(retry.execute({ while: (error: number) => error === 1 }))
   }))
 
+it.effect("`while` decides on whatever is no ProviderError: foreign errors that tell a wait, timeouts, refusals", () =>
+  Effect.gen(function*() {
+    const retry = yield* Retry.make({ ...steady, budget: "unlimited" })
+    const wait = { _tag: "Mine", retryAfter: Duration.seconds(1) }
+    const open = { _tag: "CircuitOpen", retryAfter: Duration.seconds(1) }
+    const asked: Array<unknown> = []
+    /** The times of the attempts, where `while` always answers so. */
+    const starts = Effect.fnUntraced(function*(error: unknown, answer: boolean) {
+      const { starts, work } = script<unknown>([error, error])
+      const once = (error: unknown): boolean => {
+        asked.push(error)
+        return answer
+      }
+      yield* run(work.pipe(retry.execute({ while: once }), Deadline.within("1 minute")))
+      return gaps(starts)
+    })
+    const timedOut = new Timeout.TimedOut({ after: Duration.seconds(1) })
+    for (const error of [wait, open, timedOut, "odd"]) assert.deepStrictEqual(yield* starts(error, false), [])
+    assert.deepStrictEqual(asked, [wait, open, timedOut, "odd"], "each was asked of once")
+    assert.deepStrictEqual(yield* starts(timedOut, true), [100, 200])
+    for (const error of [wait, open]) {
+      const [one, two] = yield* starts(error, true)
+      assert.isAtLeast(Math.min(one!, two!), 1_000)
+    }
+    // Without a deadline a foreign error is retried as well, a refusal of our own is not.
+    const unbounded = script<unknown>([wait])
+    yield* run(unbounded.work.pipe(retry.execute({ while: () => true })))
+    assert.strictEqual(unbounded.starts.length, 2)
+    const refused = script<unknown>([open])
+    yield* run(refused.work.pipe(retry.execute({ while: () => true }), Effect.exit))
+    assert.strictEqual(refused.starts.length, 1)
+    // What a ProviderError says is not asked of it.
+    asked.length = 0
+    assert.deepStrictEqual(yield* starts(failure("AuthenticationError"), true), [])
+    assert.deepStrictEqual(asked, [])
+  }))
+
+it.effect("a foreign error that tells a wait is no proof that the work was not done", () =>
+  Effect.gen(function*() {
+    const retry = yield* Retry.make({ ...steady, budget: "unlimited" })
+    const busy = { code: "ECONNRESET", retryAfter: Duration.seconds(1) }
+    const once = script<unknown>([busy])
+    assert.strictEqual(errorOf(yield* run(once.work.pipe(retry.execute(), Deadline.within("1 minute")))), busy)
+    assert.strictEqual(once.starts.length, 1)
+    assert.strictEqual(Retry.whyGivenUp(busy), "NotIdempotent")
+  }))
+
 it.effect("each category waits by its own schedule and counts its own retries", () =>
   Effect.gen(function*() {
     const retry = yield* Retry.make({

@@ -118,28 +118,37 @@ export const isBounded = (refusal: Evidence, remainingOrDeadline: number): boole
   refusal.retryAfterMillis !== undefined && remainingOrDeadline !== Infinity
 
 /**
- * What can be told of an error without classifying it: a `ProviderError`, an attempt timeout, or a refusal, which is any
- * other error with a `retryAfter`. `undefined` for everything else.
+ * What can be told of an error without classifying it: a `ProviderError`, an attempt timeout, a deadline, or a refusal of
+ * our own that tells its `retryAfter`. `undefined` for everything else: a foreign error may tell a wait as well, but not
+ * that nothing was done.
  */
 export const evidenceOf = (error: unknown): Evidence | undefined => {
   if (error instanceof ProviderError) {
-    return { tag: error.reason._tag, verdict: error.verdicts.retry, retryAfterMillis: toMillis(error.retryAfter) }
+    return { tag: error.reason._tag, verdict: error.verdicts.retry, retryAfterMillis: waitOf(error) }
   }
   if (Predicate.isTagged(error, "TimedOut")) return timedOut
   if (Predicate.isTagged(error, "DeadlineExceeded")) return final
-  if (Predicate.hasProperty(error, "retryAfter") && Duration.isDuration(error.retryAfter)) {
-    return {
-      tag: "ServiceUnavailableError",
-      verdict: "Always",
-      retryAfterMillis: toMillis(error.retryAfter),
-      refusal: true
-    }
-  }
-  return undefined
+  const retryAfterMillis = waitOf(error)
+  return retryAfterMillis !== undefined && Predicate.hasProperty(error, "_tag") && refusals.has(error._tag)
+    ? { tag: "ServiceUnavailableError", verdict: "Always", retryAfterMillis, refusal: true }
+    : undefined
 }
+
+/** What the caller's own predicate says of an error that is no `ProviderError`; the wait that the error tells stays. */
+export const answered = (error: unknown, again: boolean): Evidence => ({
+  // The caller knows what it does, so that this is not the unknown category.
+  ...(evidenceOf(error) ?? { tag: "TemporaryFailureError", retryAfterMillis: waitOf(error) }),
+  verdict: again ? "Always" : "Never"
+})
+
+/** Our own errors that say that nothing was sent. */
+const refusals: ReadonlySet<unknown> = new Set(["BulkheadFull", "CallShed", "CircuitOpen", "NoTarget", "RateLimited"])
+
+/** The `retryAfter` that an error tells, in milliseconds. */
+export const waitOf = (error: unknown): number | undefined =>
+  Predicate.hasProperty(error, "retryAfter") && Duration.isDuration(error.retryAfter)
+    ? Duration.toMillis(error.retryAfter)
+    : undefined
 
 const timedOut: Evidence = { tag: "TimeoutError", verdict: "IfIdempotent" }
 const final: Evidence = { tag: "TimeoutError", verdict: "Never" }
-
-const toMillis = (duration: Duration.Duration | undefined): number | undefined =>
-  duration === undefined ? undefined : Duration.toMillis(duration)

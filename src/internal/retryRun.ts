@@ -6,9 +6,10 @@ import { Cause, Clock, Context, Duration, Effect, type Fiber, Pull, Random, Sche
 import { Classifier } from "../Classifier.ts"
 import * as Deadline from "../Deadline.ts"
 import type * as Event from "../Event.ts"
-import { type ReasonTag, table } from "../ProviderError.ts"
+import { ProviderError, type ReasonTag, table } from "../ProviderError.ts"
 import type { BudgetCore } from "./budgetCore.ts"
 import {
+  answered,
   type Decision,
   type Evidence,
   evidenceOf,
@@ -34,7 +35,7 @@ export interface RetryCore {
 export interface RetryCall {
   readonly operation: string
   readonly idempotent: boolean
-  /** Decides on errors that are no `ProviderError`, instead of the classifier. */
+  /** Decides on all errors that are no `ProviderError`, instead of the classifier. */
   readonly while: ((error: unknown) => boolean) | undefined
 }
 
@@ -114,7 +115,7 @@ export class RetryRun {
    */
   recover<A, E, R>(cause: Cause.Cause<E>, again: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
     const failed = errorOf(cause)
-    const evidence = failed === undefined ? undefined : evidenceOf(failed.error)
+    const evidence = failed === undefined || this.#asks(failed.error) ? undefined : evidenceOf(failed.error)
     if (failed === undefined || evidence?.verdict === "Never") return Effect.failCause(cause)
     return evidence?.refusal === true
       ? Effect.withFiber((fiber) =>
@@ -238,10 +239,15 @@ export class RetryRun {
     return Effect.failCause(Cause.annotate(cause, Context.make(Annotation, history), { overwrite: true }))
   }
 
+  /** Whether the caller's own predicate decides on this error. */
+  #asks(error: unknown): boolean {
+    return this.#call.while !== undefined && !(error instanceof ProviderError)
+  }
+
   #evidence(error: unknown, fiber: Fiber.Fiber<unknown, unknown>): Evidence {
+    if (this.#asks(error)) return answered(error, this.#call.while!(error))
     const known = evidenceOf(error)
     if (known !== undefined) return known
-    if (this.#call.while !== undefined) return this.#call.while(error) ? wanted : unwanted
     const { operation, idempotent } = this.#call
     const { retryAfterMillis, tag, verdicts } = fiber.getRef(Classifier).classify(error, {
       provider: this.#core.provider,
@@ -269,10 +275,6 @@ const errorOf = <E>(cause: Cause.Cause<E>): Cause.Fail<E> | undefined => {
   }
   return first
 }
-
-/** What the caller's own predicate says of an error: it knows what it does, so that this is not the unknown category. */
-const wanted: Evidence = { tag: "TemporaryFailureError", verdict: "Always" }
-const unwanted: Evidence = { tag: "TemporaryFailureError", verdict: "Never" }
 
 /** The next wait of the category's own Schedule, in milliseconds. */
 const scheduled = (

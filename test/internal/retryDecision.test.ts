@@ -80,7 +80,7 @@ it("a refusal of our own is waited for only where it tells a time and a deadline
   assert.strictEqual(why({ evidence: { ...refusal, retryAfterMillis: 5000 }, remaining: 4999 }), "DeadlineTooClose")
 })
 
-it("evidence: provider errors, timeouts, deadlines, refusals by their retryAfter, and nothing else", () => {
+it("evidence: provider errors, timeouts, deadlines, our own refusals that tell a wait, and nothing else", () => {
   const reason = (tag: ReasonTag, retryAfter?: Duration.Duration) =>
     new ProviderError({
       provider: "p",
@@ -98,7 +98,8 @@ it("evidence: provider errors, timeouts, deadlines, refusals by their retryAfter
   assert.strictEqual(evidenceOf(new TimedOut({ after: Duration.seconds(1) }))?.tag, "TimeoutError")
   assert.strictEqual(evidenceOf(new DeadlineExceeded({ after: Duration.seconds(1) }))?.verdict, "Never")
   assert.isTrue(evidenceOf({ _tag: "CircuitOpen", retryAfter: Duration.seconds(5) })?.refusal)
-  for (const other of ["text", undefined, null, { retryAfter: 5 }, new Error("x")]) {
+  const foreign = { _tag: "Throttled", retryAfter: Duration.seconds(5) }
+  for (const other of ["text", undefined, null, { retryAfter: 5 }, foreign, { _tag: "CircuitOpen" }, new Error("x")]) {
     assert.isUndefined(evidenceOf(other))
   }
 })
