@@ -410,6 +410,11 @@ it.effect("no attempt starts later than maxElapsed after the first", () =>
     const exit = yield* run(work.pipe(retry.execute(idempotent)))
     assert.deepStrictEqual(starts, [0, 100, 300, 700])
     assert.strictEqual(Retry.whyGivenUp(errorOf(exit)), "ElapsedTooLong")
+    // The jitter over a Retry-After gives way to it.
+    const hinted = script([failure("RateLimitError", { retryAfter: Duration.seconds(1) })])
+    const seeded = run(hinted.work.pipe(retry.execute(idempotent))).pipe(Random.withSeed("late"))
+    assert.deepStrictEqual(yield* seeded, Exit.succeed("done"))
+    assert.deepStrictEqual(gaps(hinted.starts), [1_000])
   }))
 
 it.effect("the budget is shared, timeouts cost more, and its exhaustion is told", () =>

@@ -106,10 +106,11 @@ export const next = (input: Input): Decision => {
   const latest = input.remaining - input.expected
   if (floor > latest || input.remaining <= 0) return giveUp("DeadlineTooClose")
   if (input.elapsed + floor > settings.maxElapsedMillis) return giveUp("ElapsedTooLong")
-  // Jitter upwards is only for spreading: it gives way where the deadline leaves no room for it.
+  // Jitter upwards is only for spreading: it gives way where the deadline or maxElapsed leaves no room for it.
+  const room = Math.min(latest, settings.maxElapsedMillis - input.elapsed)
   const delayMillis = hint === undefined
     ? backoffMillis
-    : Math.min(latest, Backoff.afterHint(hint, backoffMillis, input.random()))
+    : Math.min(room, Backoff.afterHint(hint, backoffMillis, input.random()))
   return { _tag: "Retry", delayMillis, backoffMillis }
 }
 

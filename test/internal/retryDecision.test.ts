@@ -62,11 +62,13 @@ it("gives up with the reason that holds, just past each limit and not on it", ()
 const hinted = (retryAfterMillis: number, change: Partial<Input> = {}) =>
   why({ ...change, evidence: { tag: "RateLimitError", verdict: "Always", retryAfterMillis } })
 
-it("Retry-After is a floor with jitter upwards, which gives way to the deadline", () => {
+it("Retry-After is a floor with jitter upwards, which gives way to the deadline and to maxElapsed", () => {
   assert.strictEqual(hinted(7000), 7000)
   assert.strictEqual(hinted(8000, { random: () => 0.5 }), 8800)
   assert.strictEqual(hinted(50), 100)
   assert.strictEqual(hinted(7000, { random: () => 0.5, remaining: 7300, expected: 100 }), 7200)
+  const short = { ...settings, maxElapsedMillis: 10_000 }
+  assert.strictEqual(hinted(7000, { random: () => 0.99, settings: short, elapsed: 2500 }), 7500)
   assert.strictEqual(hinted(7000, { remaining: 6999 }), "DeadlineTooClose")
   assert.strictEqual(hinted(60_000), 60_000)
   assert.strictEqual(hinted(60_001), "RetryAfterTooLong")
