@@ -180,6 +180,10 @@ it.effect("scenario 19: what makes no sense is a typed error that names the fiel
     assert.strictEqual(yield* refused({ maxRetries: 11 }), "maxRetries")
     assert.strictEqual(yield* refused({ maxRetries: 1.5 }), "maxRetries")
     assert.strictEqual(yield* refused({ baseDelay: -1 }), "baseDelay")
+    for (const none of [NaN, { seconds: NaN }, [NaN, 0]] as const) {
+      assert.strictEqual(yield* refused({ baseDelay: none }), "baseDelay")
+    }
+    assert.strictEqual(yield* refused({ maxRetryAfter: NaN }), "maxRetryAfter")
     assert.strictEqual(yield* refused({ baseDelay: "2 seconds", maxDelay: "1 second" }), "maxDelay")
     assert.strictEqual(yield* refused({ backoffMultiplier: 0.5 }), "backoffMultiplier")
     assert.strictEqual(yield* refused({ jitterFactor: 1.5 }), "jitterFactor")

@@ -60,8 +60,10 @@ export const checks = (module: string, prefix = ""): Checks => {
     },
     millis: (field, value, fallback, bounds = {}) => {
       const input = value ?? fallback
+      // `Duration.fromInput` takes NaN for zero.
+      const isNumber = !(typeof input === "object" ? Object.values(input) : [input]).some(Number.isNaN)
       const duration = Duration.fromInput(input)
-      if (Option.isNone(duration)) return refuse(field, `must be a duration, not ${shown(input)}`)
+      if (Option.isNone(duration) || !isNumber) return refuse(field, `must be a duration, not ${shown(input)}`)
       const millis = Duration.toMillis(duration.value)
       return Number.isFinite(millis) && within(millis, bounds)
         ? millis
