@@ -77,14 +77,14 @@ const limited = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   limit: (fiber: Fiber.Fiber<unknown, unknown>) => number,
   onEnd: OnEnd<A, E> | undefined,
-  onLimit: ((millis: number) => void) | undefined
+  onLimit: (() => void) | undefined
 ): Effect.Effect<A, E | TimedOut, R> =>
   Effect.callback<A, E | TimedOut, R>((resume) => {
     const fiber = runningFiber()
     const millis = limit(fiber)
     if (!(millis > 0)) return resume(Effect.fail(timedOut(millis)))
     const failure = (): Effect.Effect<never, TimedOut> => {
-      onLimit?.(millis)
+      onLimit?.()
       return Effect.fail(timedOut(millis))
     }
     return startWithin(fiber, fiber.context, self, millis, failure, onEnd, resume)
@@ -111,7 +111,7 @@ const runPromise = <A, E>(
   limit: (fiber: Fiber.Fiber<unknown, unknown>) => number,
   options: PromiseOptions<A, E> | undefined,
   onEnd: OnEnd<A, E> | undefined,
-  onLimit: ((millis: number) => void) | undefined
+  onLimit: (() => void) | undefined
 ): Effect.Effect<A, E | TimedOut> =>
   Effect.callback<A, E | TimedOut>((resume) => {
     const fiber = runningFiber()
@@ -123,7 +123,7 @@ const runPromise = <A, E>(
       late = true
       const error = timedOut(millis)
       controller?.abort(error)
-      onLimit?.(millis)
+      onLimit?.()
       resume(Effect.fail(error))
     })
     const end = (exit: Exit.Exit<A, E>): void => {
@@ -207,15 +207,16 @@ export class Timeout extends Context.Service<Timeout, Service>()("holdfast/Timeo
     Layer.effect(Timeout, make(options))
 }
 
-/** A timeout policy. With a quantile it learns from its own attempts: successes, and what it cut off. */
+/** A timeout policy. With a quantile it learns from its own attempts: successes, and what its own limit cut off. */
 export const make = (options?: Options): Effect.Effect<Service, InvalidOptions> =>
   Effect.map(checked(() => settings(options)), ({ ofRemaining, quantile, timeoutMillis }): Service => {
+    const bounded = (millis: number, deadline: number, now: number): number =>
+      deadline === Infinity ? millis : attemptMillis(millis, deadline - now, ofRemaining)
     const limit = (fiber: Fiber.Fiber<unknown, unknown>): number => {
       const deadline = fiber.getRef(Deadline.current)
       if (quantile === undefined && deadline === Infinity) return timeoutMillis
       const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
-      const millis = quantile?.current(now) ?? timeoutMillis
-      return deadline === Infinity ? millis : attemptMillis(millis, deadline - now, ofRemaining)
+      return bounded(quantile?.current(now) ?? timeoutMillis, deadline, now)
     }
     const service = {
       limit: Effect.withFiber((fiber) => Effect.succeed(Duration.millis(Math.max(0, limit(fiber)))))
@@ -227,31 +228,33 @@ export const make = (options?: Options): Effect.Effect<Service, InvalidOptions> 
         promise: (f, options) => runPromise(f, limit, options, undefined, undefined)
       }
     }
-    /** What measures one attempt. */
+    /** The limit of one attempt, and what learns from it. */
     const measure = (fiber: Fiber.Fiber<unknown, unknown>) => {
       const clock = fiber.getRef(Clock.Clock)
       const start = clock.currentTimeMillisUnsafe()
-      const record = (millis?: number): void => {
-        const now = clock.currentTimeMillisUnsafe()
-        quantile.record(millis ?? now - start, now)
-      }
+      const own = quantile.current(start) ?? timeoutMillis
+      const millis = bounded(own, fiber.getRef(Deadline.current), start)
       return {
+        limit: () => millis,
         onEnd: (exit: Exit.Exit<unknown, unknown>, late: boolean): void => {
-          if (!late && exit._tag === "Success") record()
+          if (late || exit._tag === "Failure") return
+          const now = clock.currentTimeMillisUnsafe()
+          quantile.record(now - start, now)
         },
-        onLimit: record
+        // Cut off by the caller's deadline, it says nothing of how long the work takes.
+        onLimit: millis < own ? undefined : (): void => quantile.record(millis, clock.currentTimeMillisUnsafe())
       }
     }
     return {
       ...service,
       attempt: (self) =>
         Effect.withFiber((fiber) => {
-          const { onEnd, onLimit } = measure(fiber)
+          const { limit, onEnd, onLimit } = measure(fiber)
           return limited(self, limit, onEnd, onLimit)
         }),
       promise: (f, options) =>
         Effect.withFiber((fiber) => {
-          const { onEnd, onLimit } = measure(fiber)
+          const { limit, onEnd, onLimit } = measure(fiber)
           return runPromise(f, limit, options, onEnd, onLimit)
         })
     }

@@ -3,6 +3,7 @@ import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Random } from "e
 import { TestClock } from "effect/testing"
 import * as Deadline from "../src/Deadline.ts"
 import type { InvalidOptions } from "../src/InvalidOptions.ts"
+import * as Pipeline from "../src/Pipeline.ts"
 import * as Timeout from "../src/Timeout.ts"
 import { interruptedSomewhere, law, someSteps } from "./internal/interruptionLaw.ts"
 
@@ -222,6 +223,30 @@ it.effect("quick failures say nothing of how long an answer takes", () =>
     for (let i = 0; i < 10; i++) yield* after(100, Effect.sleep(100).pipe(timeout.attempt))
     for (let i = 0; i < 100; i++) yield* Effect.exit(Effect.fail("refused").pipe(timeout.attempt))
     assert.deepStrictEqual(yield* timeout.limit, Duration.millis(300))
+  }))
+
+it.effect("what a caller's deadline cut off does not lower the limit, neither alone nor in a pipeline", () =>
+  Effect.gen(function*() {
+    const options = { timeout: "10 seconds", quantile: { minSamples: 10 } } as const
+    const timeout = yield* Timeout.make(options)
+    const pipeline = yield* Pipeline.make({ provider: "p", timeout: options })
+    const work = Effect.sleep("1 second")
+    const attempts: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+      work.pipe(timeout.attempt),
+      timeout.promise(never),
+      work.pipe(pipeline.protect({ operation: "o" }))
+    ]
+    for (const attempt of attempts) {
+      for (let i = 0; i < 20; i++) yield* after(200, attempt.pipe(Deadline.within("100 millis")))
+    }
+    assert.deepStrictEqual(yield* timeout.limit, Duration.seconds(10))
+    for (const attempt of [attempts[0]!, attempts[2]!]) {
+      assert.isTrue(Exit.isSuccess((yield* after("5 seconds", attempt)).exit))
+    }
+    // Its own cut-offs count.
+    for (let i = 0; i < 10; i++) yield* after(1_000, work.pipe(timeout.attempt))
+    for (let i = 0; i < 20; i++) yield* after("1 minute", Effect.never.pipe(timeout.attempt))
+    assert.isAbove(Duration.toMillis(yield* timeout.limit), 3_500)
   }))
 
 it.effect("names the option that makes no sense", () =>

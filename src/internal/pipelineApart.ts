@@ -155,14 +155,15 @@ class Apart extends Attempt implements Timed {
     }
     const now = this.now()
     const remaining = this.deadlineAt - now
-    const limit = timeout === undefined ? Infinity : attemptMillis(
-      timeout.quantile?.current(now) ?? timeout.millis,
-      Math.min(this.deadlineAt, inherited) - now,
-      timeout.ofRemaining
-    )
+    const own = timeout === undefined ? Infinity : timeout.quantile?.current(now) ?? timeout.millis
+    const limit = timeout === undefined
+      ? Infinity
+      : attemptMillis(own, Math.min(this.deadlineAt, inherited) - now, timeout.ofRemaining)
     this.timer = arm(this.fiber, Math.min(limit, remaining), () => {
-      if (limit < remaining) this.expire(limit)
-      else this.overrun(remaining)
+      if (limit >= remaining) return this.overrun(remaining)
+      // Cut off by the deadline's share, it says nothing of how long the work takes.
+      if (limit === own) timeout?.quantile?.record(limit, this.now())
+      this.expire(limit)
     })
   }
 
@@ -175,7 +176,6 @@ class Apart extends Attempt implements Timed {
   expire(limitMillis: number): void {
     const now = this.now()
     this.phase = "Settled"
-    this.plan.stages.timeout?.quantile?.record(limitMillis, now)
     this.providerFailed(this.timedOut(limitMillis), now)
     this.abandon()
   }

@@ -24,7 +24,7 @@ export class QuantileLimit {
 
   /**
    * Record also what was cut off, with the time it had by then: whoever leaves the slow calls out sees the quantile sink
-   * until every call is cut off.
+   * until every call is cut off. But not what a caller's deadline cut off, or short deadlines would become the limit of all.
    */
   record(millis: number, now: number): void {
     this.#window.record(millis, now)
