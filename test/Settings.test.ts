@@ -482,6 +482,27 @@ it.effect("a stage that was there can be turned off and on; the cache keeps its 
     assert.strictEqual((yield* store.cache!.stats).entries, 0)
   }))
 
+it.effect("an adaptive rate limit is shown, can be sent back as it is and be taken on while the service runs", () =>
+  Effect.gen(function*() {
+    const start = (algorithm: "adaptive" | "token-bucket") =>
+      FaultTolerance.make(Store, {
+        service: "store",
+        providers: [provider("a")],
+        pipeline: { rateLimit: { limit: 5, algorithm } }
+      })
+    const shown = yield* Settings.make({ services: [yield* start("adaptive")] })
+    const values = (yield* shown.effective).services["store"]!.settings
+    yield* shown.patch(patchOf({ rateLimit: values["rateLimit"], timeout: "2 seconds" }))
+
+    const store = yield* start("token-bucket")
+    const settings = yield* Settings.make({ services: [store] })
+    const limiter = () => store.providers[0]!.pipeline.rateLimit!.core.limiter
+    assert.isUndefined(limiter().feedback)
+    yield* settings.patch(patchOf({ rateLimit: { algorithm: "adaptive" } }))
+    assert.isDefined(limiter().feedback)
+    yield* store.execute({ operation: "get" }, use)
+  }))
+
 it.effect("a predictor is shown, can be sent back as it is and be turned off, and nothing else", () =>
   Effect.gen(function*() {
     const a = provider("a")

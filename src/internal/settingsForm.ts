@@ -105,7 +105,7 @@ const Predictor = Schema.Struct({
 const RateLimit = Schema.Struct({
   limit: of(number(Number.MIN_VALUE)),
   window: of(time(1)),
-  algorithm: of(Schema.Literals(["token-bucket", "sliding-window", "pacing"])),
+  algorithm: of(Schema.Literals(["token-bucket", "sliding-window", "pacing", "adaptive"])),
   burst: of(number(1)),
   onLimit: of(Schema.Literals(["wait", "refuse"])),
   maxWait: of(time())
