@@ -34,7 +34,10 @@ export interface Service {
   readonly timeoutCost: number
   /** Counts a request. Retries and hedges do so by themselves. */
   readonly deposit: Effect.Effect<void>
-  /** Pays for an added attempt; `false` where the budget does not suffice. Costs 1 unless told otherwise. */
+  /**
+   * Pays for an added attempt; `false` where the budget does not suffice. Costs 1 unless told otherwise; a cost that is
+   * negative or no number is refused too.
+   */
   readonly withdraw: (cost?: number) => Effect.Effect<boolean>
   readonly stats: Effect.Effect<Stats>
   /** What policies pay from. */

@@ -16,6 +16,16 @@ it.effect("begins full, pays what is asked, and is filled by requests and by tim
     assert.strictEqual((yield* budget.stats).balance, 3)
   }))
 
+it.effect("a cost that makes no sense is refused and takes nothing", () =>
+  Effect.gen(function*() {
+    const budget = yield* RetryBudget.make({ bucket: 2, ratio: 0, floorPerSecond: 0 })
+    for (const cost of [NaN, -1, -Infinity, Infinity]) assert.isFalse(yield* budget.withdraw(cost))
+    assert.deepStrictEqual(yield* budget.stats, { balance: 2, withdrawn: 0, refused: 4 })
+    assert.isTrue(yield* budget.withdraw(0))
+    assert.isTrue(yield* budget.withdraw(2))
+    assert.isFalse(yield* budget.withdraw())
+  }))
+
 it.effect("a bucket of zero allows no added attempt", () =>
   Effect.gen(function*() {
     const budget = yield* RetryBudget.make({ bucket: 0 })

@@ -34,9 +34,9 @@ export class BudgetCore {
     this.#tokens = Math.min(this.settings.bucket, this.#tokens + this.settings.ratio)
   }
 
-  /** Pays for an added attempt; `false` and nothing taken where there is not enough. */
+  /** Pays for an added attempt; `false` and nothing taken where there is not enough, or the cost is no number from 0 up. */
   withdraw(cost: number, now: number): boolean {
-    if (this.balance(now) + slack < cost) {
+    if (!(cost >= 0 && cost <= this.balance(now) + slack)) {
       this.refused++
       return false
     }
