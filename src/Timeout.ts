@@ -29,7 +29,8 @@ export type Limit = Duration.Input | (() => Duration.Input)
 export interface AttemptOptions<A, E> {
   /**
    * Called once, when the work has really ended; `late` where the limit had passed before. Give back here what the work
-   * still uses after the caller has gone. Must not throw.
+   * still uses after the caller has gone. Work that never began, because the limit was zero, has ended late by an
+   * interruption. Must not throw.
    */
   readonly onEnd?: ((exit: Exit.Exit<A, E>, late: boolean) => void) | undefined
 }
@@ -82,7 +83,10 @@ const limited = <A, E, R>(
   Effect.callback<A, E | TimedOut, R>((resume) => {
     const fiber = runningFiber()
     const millis = limit(fiber)
-    if (!(millis > 0)) return resume(Effect.fail(timedOut(millis)))
+    if (!(millis > 0)) {
+      onEnd?.(Exit.interrupt(), true)
+      return resume(Effect.fail(timedOut(millis)))
+    }
     const failure = (): Effect.Effect<never, TimedOut> => {
       onLimit?.()
       return Effect.fail(timedOut(millis))
@@ -116,7 +120,10 @@ const runPromise = <A, E>(
   Effect.callback<A, E | TimedOut>((resume) => {
     const fiber = runningFiber()
     const millis = limit(fiber)
-    if (!(millis > 0)) return resume(Effect.fail(timedOut(millis)))
+    if (!(millis > 0)) {
+      options?.onEnd?.(Exit.interrupt(), true)
+      return resume(Effect.fail(timedOut(millis)))
+    }
     const controller = f.length === 0 ? undefined : new AbortController()
     let late = false
     const timer = arm(fiber, millis, () => {

@@ -225,6 +225,24 @@ it.effect("quick failures say nothing of how long an answer takes", () =>
     assert.deepStrictEqual(yield* timeout.limit, Duration.millis(300))
   }))
 
+it.effect("work that never began for want of time is told as ended, too", () =>
+  Effect.gen(function*() {
+    const ends: Array<unknown> = []
+    const onEnd = (exit: Exit.Exit<unknown, unknown>, late: boolean) => void ends.push([Exit.hasInterrupts(exit), late])
+    const timeout = yield* Timeout.make({ quantile: {} })
+    const attempts: ReadonlyArray<Effect.Effect<unknown, unknown>> = [
+      Effect.void.pipe(Timeout.attemptWith<void, never>(() => 0, { onEnd })),
+      Timeout.promise(0, never, { onEnd }),
+      Effect.andThen(Effect.sleep(1), timeout.promise(never, { onEnd })).pipe(
+        Effect.provideService(Deadline.current, 0)
+      )
+    ]
+    for (const [index, attempt] of attempts.entries()) {
+      assert.instanceOf(failed((yield* after("1 second", attempt)).exit), Timeout.TimedOut)
+      assert.deepStrictEqual(ends.splice(0), [[true, true]], String(index))
+    }
+  }))
+
 it.effect("what a caller's deadline cut off does not lower the limit, neither alone nor in a pipeline", () =>
   Effect.gen(function*() {
     const options = { timeout: "10 seconds", quantile: { minSamples: 10 } } as const
