@@ -52,7 +52,8 @@ export interface Options<T> {
    * - `"least-loaded"` (default): of two drawn by weight, the one with fewer calls running.
    * - `"peak-ewma"`: of two, the one with the lower product of latency and calls running; latencies rise at once and fade.
    * - `"round-robin"`: in turn, smoothly by weight.
-   * - `"consistent"`: the same target for the same `key`, as long as it is not out; calls without one are `"least-loaded"`.
+   * - `"consistent"`: the same target for the same `key`, as long as it is not out; of one that comes back the keys return
+   *   by and by, in its slow start. Calls without a key are `"least-loaded"`.
    */
   readonly algorithm?: Algorithm | undefined
   /**
@@ -69,7 +70,7 @@ export interface Options<T> {
 }
 
 export interface CallOptions {
-  /** With `"consistent"`: equal keys go to the same target. */
+  /** With `"consistent"`: equal keys go to the same target; see `algorithm`. */
   readonly key?: string | undefined
 }
 
@@ -94,8 +95,8 @@ export interface LoadBalancer<out T, out E = never> {
     options?: CallOptions
   ) => Effect.Effect<A, E | E1, R>
   /**
-   * All targets, first the one that a call would go to, last those that are out: an order for whoever tries one after the
-   * other, such as `Fallback.inOrder`. Calls are then to be made by `on`.
+   * All targets, first the one that a call would go to, which in panic may be out, last the others that are out: an order
+   * for whoever tries one after the other, such as `Fallback.inOrder`. Calls are then to be made by `on`.
    */
   readonly order: (options?: CallOptions) => Effect.Effect<ReadonlyArray<Target<T>>>
   /** Runs an effect as a call to this target, chosen by whomever: it counts as running there and its end is learnt from. */

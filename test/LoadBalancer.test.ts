@@ -462,6 +462,31 @@ it.effect("order: all targets, the next call's first and those that are out last
     assert.deepStrictEqual((yield* balancer.status).map(({ calls }) => calls), [0, 2, 1, 1])
   }))
 
+it("order: in panic, too, those that are out come after those that are in, soonest back first", () => {
+  const waits = [5_000, 0, 1_000]
+  const targets = waits.map((wait, index) => ({ name: `t${index}`, weight: 1, availability: () => wait }))
+  const settings = { panicShare: 0.5, slowStartMillis: 0, decayMillis: 1_000, random: seeded(1).next }
+  const core = new BalancerCore({ algorithm: "least-loaded", ...settings }, targets)
+  const orders = new Set(Array.from({ length: 100 }, () => core.order(0).join(" ")))
+  assert.isTrue(core.panicking)
+  assert.deepStrictEqual(Array.from(orders).sort(), ["0 1 2", "1 2 0", "2 1 0"])
+})
+
+it("slow start: the keys of a target that came back return to it by and by, and no others move", () => {
+  const out = new Set([0])
+  const core = coreOf([1, 1, 1], { algorithm: "consistent" }, out)
+  const owners = (now: number) => Array.from({ length: 3_000 }, (_, n) => core.admit(now, `key ${n}`))
+  const without = owners(0)
+  out.clear()
+  let before = without
+  for (const now of [1_000, 3_000, 6_000, 11_000]) {
+    const after = owners(now)
+    after.forEach((owner, n) => owner === before[n] || assert.strictEqual(owner, 0))
+    assert.isAbove(after.filter((owner) => owner === 0).length, before.filter((owner) => owner === 0).length)
+    before = after
+  }
+})
+
 it.effect("refuses options that make no sense, by field", () =>
   Effect.gen(function*() {
     const fieldOf = (options: LoadBalancer.Options<string>) =>

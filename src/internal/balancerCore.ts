@@ -125,11 +125,14 @@ export class BalancerCore {
     this.targets[index]!.inFlight--
   }
 
-  /** Every target's index: the one that `admit` would give, then those in use, least loaded first, then those that are out, soonest back first. Admits nothing. */
+  /**
+   * Every target's index: the one that `admit` would give, then those that are in, least loaded first, then those that are
+   * out, in panic too, soonest back first. Admits nothing.
+   */
   order(now: number, key?: string): Array<number> {
     this.look(now)
     const first = this.#choose(now, key)
-    const rank = (index: number): number => index === first ? 0 : this.#usable.includes(index) ? 1 : 2
+    const rank = (index: number): number => index === first ? 0 : this.targets[index]!.out ? 2 : 1
     const cost = (index: number): number => rank(index) === 2 ? this.targets[index]!.wait : this.#cost(index, now)
     return this.targets
       .map((_, index) => index)
