@@ -251,3 +251,19 @@ it.prop("fires and resolves in turn, never before its time nor within its rest",
     } else resolvedAt = now
   }
 })
+
+it("a clock that is set back neither keeps a rule from firing nor lets it fire sooner", () => {
+  const rules: Rules = { forMillis: 60_000, cooldownMillis: 120_000 }
+  const hour = 3_600_000
+  // Resolved at one o'clock, violated again at once, and then it is midnight.
+  const [, resolved] = transition({ _tag: "Firing", since: hour, at: hour }, false, hour, rules)
+  const [, pending] = transition(resolved, true, 0, rules)
+  assert.deepStrictEqual(transition(pending, true, 119_999, rules)[0], undefined)
+  assert.deepStrictEqual(transition(pending, true, 120_000, rules)[0], "Fired")
+  // Pending since 50 seconds when it becomes midnight: 10 are left.
+  const [, waiting] = transition(initial, true, hour, rules)
+  const [, later] = transition(waiting, true, hour + 50_000, rules)
+  const [, back] = transition(later, true, 0, rules)
+  assert.deepStrictEqual(transition(back, true, 9_999, rules)[0], undefined)
+  assert.deepStrictEqual(transition(back, true, 10_000, rules)[0], "Fired")
+})
