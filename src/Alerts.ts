@@ -2,14 +2,18 @@
  * Alerts: rules as data, looked at every few seconds. A rule fires once when its condition has held long enough on enough
  * events, and resolves once when it no longer holds. Each change is an event and goes to the notifiers.
  */
-import { Clock, Context, type Duration, Effect, Layer, Redacted, Schedule, Schema } from "effect"
+import { Clock, Context, type Duration, Effect, Layer, Redacted, Result, Schedule, Schema, type Scope } from "effect"
 import { Mac, SecureRandom } from "effect/crypto"
 import { Hex } from "effect/encoding"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import * as Event from "./Event.ts"
 import * as alertState from "./internal/alertState.ts"
+import { checked, checks } from "./internal/options.ts"
+import { problemsOf } from "./internal/settingsForm.ts"
+import type { InvalidOptions } from "./InvalidOptions.ts"
 import { Level, rank } from "./ServiceLevel.ts"
 import { type CircuitReading, Measurements, type Totals } from "./Telemetry.ts"
+import * as Timeout from "./Timeout.ts"
 
 const Millis = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 86_400_000 }))
 const Share = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
@@ -70,7 +74,7 @@ export const Alert = Schema.Struct({
   state: Schema.Literals(["Quiet", "Pending", "Firing"]),
   /** Since when it is pending or firing, in epoch milliseconds. */
   since: Schema.optionalKey(Schema.Finite),
-  /** What was last seen; absent where too little happened to say. */
+  /** What was last seen; absent where too little happened to say, or it could not be found out. */
   value: Schema.optionalKey(Schema.Finite),
   /** The value above which it fires. */
   threshold: Schema.Finite,
@@ -92,12 +96,13 @@ export interface Notifier {
 }
 
 export interface Options {
+  /** One that is malformed, has another's name or names a gauge that is not there is refused. */
   readonly rules: ReadonlyArray<Rule>
   /** Defaults to the log. */
   readonly notifiers?: ReadonlyArray<Notifier> | undefined
-  /** Values that `Gauge` conditions name. */
+  /** Values that `Gauge` conditions name. One that ends without a finite number says nothing; the log has why. */
   readonly gauges?: { readonly [name: string]: Effect.Effect<number> } | undefined
-  /** How often the rules are looked at. Defaults to `"15 seconds"`. */
+  /** How often each rule is looked at, and how long that may take; at least 100 ms. Defaults to `"15 seconds"`. */
   readonly interval?: Duration.Input | undefined
 }
 
@@ -109,7 +114,7 @@ export class Alerts extends Context.Service<Alerts, {
   /** Looks at the rules now. It also happens by itself every `interval`. */
   readonly evaluate: Effect.Effect<void>
 }>()("holdfast/Alerts") {
-  static readonly layer = (options: Options): Layer.Layer<Alerts, never, Measurements> =>
+  static readonly layer = (options: Options): Layer.Layer<Alerts, InvalidOptions, Measurements> =>
     Layer.effect(Alerts, make(options))
 }
 
@@ -135,20 +140,46 @@ export const defaultRules = (service: string, objective = 0.99): ReadonlyArray<R
 
 const historySize = 200
 
-/** What a condition comes to now. `violated` is `undefined` where too little happened to say. */
+/** What a condition comes to now. `violated` is `undefined` where nobody can say. */
 interface Finding {
   readonly violated: boolean | undefined
   readonly value: number | undefined
   readonly threshold: number
 }
 
-export const make = Effect.fnUntraced(function*(options: Options) {
+const decodeRules = Schema.decodeUnknownResult(Schema.Array(Rule))
+const decodeFinite = Schema.decodeUnknownEffect(Schema.Finite)
+
+const settingsOf = ({ gauges = {}, interval, rules }: Options) => {
+  const { ensure, millis } = checks("Alerts")
+  const decoded = decodeRules(rules)
+  if (Result.isFailure(decoded)) {
+    for (const { field, message } of problemsOf(decoded.failure.issue, ["rules"])) ensure(false, field, message)
+  }
+  rules.forEach(({ condition, name }, index) => {
+    const first = rules.findIndex((other) => other.name === name)
+    ensure(first === index, `rules.${index}.name`, `must be unique; rules.${first} has it, too`)
+    ensure(
+      condition._tag !== "Gauge" || Object.hasOwn(gauges, condition.gauge),
+      `rules.${index}.condition.gauge`,
+      `must be one of the gauges: ${Object.keys(gauges).join(", ")}`
+    )
+  })
+  return { gauges, rules, intervalMillis: millis("interval", interval, "15 seconds", { min: 100 }) }
+}
+
+export const make = Effect.fnUntraced(function*(
+  options: Options
+): Effect.fn.Return<Alerts["Service"], InvalidOptions, Measurements | Scope.Scope> {
+  const { gauges, intervalMillis, rules } = yield* checked(() => settingsOf(options))
   const measurements = yield* Measurements
   const sink = yield* Event.Sink
   const scope = yield* Effect.scope
   const notifiers = options.notifiers ?? [log]
   const states = new Map<string, alertState.State>()
   const findings = new Map<string, Finding>()
+  /** The rules whose last look failed. */
+  const troubled = new Set<string>()
   const history: Array<Notice> = []
 
   const totals = (service: string, rangeMillis: number): Effect.Effect<Totals> =>
@@ -161,7 +192,10 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     threshold
   })
 
-  const look = Effect.fnUntraced(function*({ condition, minEvents = 20 }: Rule): Effect.fn.Return<Finding> {
+  const look = Effect.fnUntraced(function*({ condition, minEvents = 20 }: Rule): Effect.fn.Return<
+    Finding,
+    Schema.SchemaError
+  > {
     switch (condition._tag) {
       case "BurnRate": {
         const long = yield* totals(condition.service, condition.longMillis)
@@ -189,8 +223,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
         return above(read?.level && rank(read.level.level), rank(worst))
       }
       case "Gauge": {
-        const gauge = options.gauges?.[condition.gauge]
-        return above(gauge && (yield* gauge), condition.above)
+        return above(yield* decodeFinite(yield* gauges[condition.gauge]!), condition.above)
       }
     }
   })
@@ -198,7 +231,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const describe = (rule: Rule): Alert => {
     const state = states.get(rule.name) ?? alertState.initial
     const { threshold, value } = findings.get(rule.name) ?? { threshold: thresholdOf(rule.condition), value: undefined }
-    const shown = value === undefined ? "no figure yet" : `${round(value)}, limit ${round(threshold)}`
+    const shown = value === undefined ? "no figure" : `${round(value)}, limit ${round(threshold)}`
     return {
       rule: rule.name,
       severity: rule.severity,
@@ -215,48 +248,66 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       notifiers,
       (notifier) =>
         Effect.catchCause(
-          notifier.notify(notice),
+          Effect.suspend(() => notifier.notify(notice)),
           (cause) => Effect.logWarning(`The notifier ${notifier.name} failed`, cause)
         ),
       { concurrency: "unbounded", discard: true }
     )
 
-  const evaluate = Effect.gen(function*() {
-    const now = yield* Clock.currentTimeMillis
-    for (const rule of options.rules) {
-      const finding = yield* look(rule)
-      findings.set(rule.name, finding)
-      const { cooldownMillis = 300_000, forMillis = 0 } = rule
-      const [change, next] = alertState.transition(
-        states.get(rule.name) ?? alertState.initial,
-        finding.violated,
-        now,
-        { forMillis, cooldownMillis }
-      )
-      states.set(rule.name, next)
-      if (change === undefined) continue
-      const alert = describe(rule)
-      const notice: Notice = { at: now, change, alert }
-      history.push(notice)
-      if (history.length > historySize) history.shift()
-      sink?.({
-        _tag: "AlertChanged",
-        at: now,
-        rule: rule.name,
-        firing: change === "Fired",
-        severity: rule.severity,
-        message: alert.message
+  /** A look that fails or does not end finds nothing out, and is told once until a look succeeds. */
+  const found = (rule: Rule): Effect.Effect<Finding> =>
+    look(rule).pipe(
+      Timeout.attempt(intervalMillis),
+      Effect.tap(() => Effect.sync(() => troubled.delete(rule.name))),
+      Effect.catchCause((cause) => {
+        const known = troubled.has(rule.name)
+        troubled.add(rule.name)
+        return Effect.as(
+          known ? Effect.void : Effect.logWarning(`The alert ${rule.name} cannot be judged`, cause),
+          above(undefined, thresholdOf(rule.condition))
+        )
       })
-      // Nobody waits for a notifier: a slow webhook must not delay the next look.
-      yield* Effect.forkIn(tell(notice), scope)
-    }
+    )
+
+  const evaluate = Effect.fnUntraced(function*(rule: Rule) {
+    const finding = yield* found(rule)
+    findings.set(rule.name, finding)
+    const now = yield* Clock.currentTimeMillis
+    const { cooldownMillis = 300_000, forMillis = 0 } = rule
+    const [change, next] = alertState.transition(
+      states.get(rule.name) ?? alertState.initial,
+      finding.violated,
+      now,
+      { forMillis, cooldownMillis }
+    )
+    states.set(rule.name, next)
+    if (change === undefined) return
+    const alert = describe(rule)
+    const notice: Notice = { at: now, change, alert }
+    history.push(notice)
+    if (history.length > historySize) history.shift()
+    sink?.({
+      _tag: "AlertChanged",
+      at: now,
+      rule: rule.name,
+      firing: change === "Fired",
+      severity: rule.severity,
+      message: alert.message
+    })
+    // Nobody waits for a notifier: a slow webhook must not delay the next look.
+    yield* Effect.forkIn(tell(notice), scope)
   })
 
-  yield* Effect.forkScoped(Effect.repeat(evaluate, Schedule.spaced(options.interval ?? "15 seconds")))
+  // Each rule by itself: one whose look takes long must not keep the others waiting.
+  yield* Effect.forEach(
+    rules,
+    (rule) => Effect.forkScoped(Effect.repeat(evaluate(rule), Schedule.spaced(intervalMillis))),
+    { discard: true }
+  )
   return Alerts.of({
-    current: Effect.sync(() => options.rules.map(describe)),
+    current: Effect.sync(() => rules.map(describe)),
     history: Effect.sync(() => [...history]),
-    evaluate
+    evaluate: Effect.forEach(rules, evaluate, { concurrency: "unbounded", discard: true })
   })
 })
 

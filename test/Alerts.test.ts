@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Redacted, Schema } from "effect"
+import { Effect, Fiber, Layer, Logger, Redacted, Schema } from "effect"
 import { HttpClient, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import { createHmac } from "node:crypto"
@@ -180,15 +180,103 @@ it.effect("a circuit that stays open and a level that stays low fire once each, 
   }).pipe(Effect.scoped, Effect.provide(alerting({ rules, notifiers: [notifier] })))
 })
 
+const above = (gauge: string, above = 5): Alerts.Rule => ({
+  name: gauge,
+  severity: "page",
+  condition: { _tag: "Gauge", gauge, above }
+})
+
+it.effect("a gauge that fails, hangs or gives no number says nothing for that long, is logged once, and holds up no other rule", () =>
+  Effect.gen(function*() {
+    for (
+      const trouble of [
+        Effect.die("the database is gone"),
+        Effect.interrupt,
+        Effect.never,
+        Effect.uninterruptible(Effect.never),
+        Effect.succeed(Number.NaN),
+        Effect.succeed(Infinity)
+      ]
+    ) {
+      const { notices, notifier } = recording()
+      const warnings: Array<unknown> = []
+      let gauge: Effect.Effect<number> = Effect.succeed(9)
+      let other = 0
+      const rules = [{ ...above("lag"), cooldownMillis: 0 }, above("other")]
+      yield* Effect.gen(function*() {
+        const { current } = yield* Alerts.Alerts
+        const changes = () => notices.map(({ alert, change }) => `${alert.rule} ${change}`)
+        yield* TestClock.adjust("15 seconds")
+        assert.deepStrictEqual(changes(), ["lag Fired"])
+
+        gauge = trouble
+        yield* TestClock.adjust("5 minutes")
+        assert.lengthOf(warnings, 1)
+        const [alert] = yield* current
+        assert.deepStrictEqual([alert?.state, alert?.value, alert?.message], ["Firing", undefined, "lag: no figure"])
+        yield* Schema.encodeEffect(Alerts.Alert)(alert!)
+        other = 9
+        yield* TestClock.adjust("15 seconds")
+        assert.deepStrictEqual(changes(), ["lag Fired", "other Fired"])
+
+        gauge = Effect.succeed(0)
+        yield* TestClock.adjust("30 seconds")
+        gauge = Effect.succeed(9)
+        yield* TestClock.adjust("15 seconds")
+        assert.deepStrictEqual(changes(), ["lag Fired", "other Fired", "lag Resolved", "lag Fired"])
+
+        gauge = trouble
+        yield* TestClock.adjust("5 minutes")
+        assert.lengthOf(warnings, 2)
+      }).pipe(
+        Effect.provide(
+          alerting({
+            rules,
+            notifiers: [notifier],
+            gauges: { lag: Effect.suspend(() => gauge), other: Effect.sync(() => other) }
+          })
+        ),
+        Effect.provide(Logger.layer([Logger.make(({ message }) => void warnings.push(message))]))
+      )
+    }
+  }))
+
+it.effect("rules and an interval that make no sense are refused by name", () =>
+  Effect.gen(function*() {
+    const burn = (objective: number): Alerts.Rule => Alerts.defaultRules("orders", objective)[0]!
+    const refused: ReadonlyArray<readonly [field: string, options: Alerts.Options]> = [
+      ["rules.0.condition.objective", { rules: [burn(1)] }],
+      ["rules.1.name", { rules: [errorRate, { ...above("lag"), name: "" }] }],
+      ["rules.1.name", { rules: [errorRate, { ...burn(0.9), name: errorRate.name }] }],
+      ["rules.0.condition.gauge", { rules: [above("lag")], gauges: { "lag ": Effect.succeed(0) } }],
+      ["rules.0.condition.gauge", { rules: [above("toString")] }],
+      ["rules.0.condition.above", { rules: [above("lag", Number.NaN)] }],
+      ["interval", { rules: [], interval: 0 }],
+      ["interval", { rules: [], interval: "99 millis" }],
+      ["interval", { rules: [], interval: "bogus" as "1 second" }]
+    ]
+    for (const [field, options] of refused) {
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(alerting(options))))
+      assert.deepStrictEqual([error.module, error.field], ["Alerts", field])
+    }
+    yield* Effect.scoped(Layer.build(alerting({ rules: [burn(0.99), errorRate], interval: "100 millis" })))
+  }))
+
 it.effect("a notifier that fails or hangs holds nobody up", () => {
   const { notices, notifier } = recording()
   const broken: Alerts.Notifier = { name: "broken", notify: () => Effect.die("no") }
   const hung: Alerts.Notifier = { name: "hung", notify: () => Effect.never }
+  const thrown: Alerts.Notifier = {
+    name: "thrown",
+    notify: () => {
+      throw new Error("no")
+    }
+  }
   return Effect.gen(function*() {
     yield* calls(0, 100)
     yield* TestClock.adjust("1 minute")
     assert.deepStrictEqual(notices.map(({ change }) => change), ["Fired"])
-  }).pipe(Effect.provide(alerting({ rules: [errorRate], notifiers: [broken, hung, notifier] })))
+  }).pipe(Effect.provide(alerting({ rules: [errorRate], notifiers: [broken, hung, thrown, notifier] })))
 })
 
 it.effect("the webhook signs, tries again, and repeats its delivery id", () =>
