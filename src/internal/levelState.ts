@@ -31,6 +31,8 @@ export interface Reason {
 
 export interface LevelState {
   readonly level: Level
+  /** The latest time this state has seen; a clock behind it was set back. */
+  readonly at: number
   /** When it was last moved. */
   readonly since: number
   /** Bad checks in a row that count. */
@@ -44,6 +46,7 @@ export interface LevelState {
 
 export const initial = (now: number): LevelState => ({
   level: "Full",
+  at: now,
   since: now,
   bad: 0,
   lastBad: -Infinity,
@@ -54,8 +57,21 @@ export const initial = (now: number): LevelState => ({
 /** How many reasons are kept. */
 export const maxReasons = 20
 
+/** The same state at `now`. On a clock that was set back, what was left to wait is left to wait. */
+const seen = (state: LevelState, now: number): LevelState => {
+  const by = Math.min(0, now - state.at)
+  return {
+    ...state,
+    at: now,
+    since: state.since + by,
+    lastBad: state.lastBad + by,
+    goodSince: state.goodSince === undefined ? undefined : state.goodSince + by
+  }
+}
+
 /** The level put where somebody wants it. What was counted so far is forgotten. */
-export const moved = (state: LevelState, level: Level, now: number, reason?: Reason): LevelState => {
+export const moved = (before: LevelState, level: Level, now: number, reason?: Reason): LevelState => {
+  const state = seen(before, now)
   const reasons = level === "Full"
     ? []
     : reason === undefined
@@ -63,17 +79,18 @@ export const moved = (state: LevelState, level: Level, now: number, reason?: Rea
     : [...state.reasons, reason].slice(-maxReasons)
   return level === state.level
     ? { ...state, reasons }
-    : { level, since: now, bad: 0, lastBad: -Infinity, goodSince: undefined, reasons }
+    : { level, at: now, since: now, bad: 0, lastBad: -Infinity, goodSince: undefined, reasons }
 }
 
 /** A check that finds `target` the right level moves the level by one step at most. */
 export const checked = (
-  state: LevelState,
+  before: LevelState,
   target: Level,
   reason: string,
   now: number,
   { badChecks, dwellMillis, spacingMillis }: LevelSettings
 ): LevelState => {
+  const state = seen(before, now)
   const rank = rankOf(state.level)
   const wanted = rankOf(target)
   if (wanted > rank) {

@@ -3,6 +3,7 @@ import {
   checked,
   effective,
   initial,
+  type Level,
   levelOf,
   levelOfProviders,
   levels,
@@ -67,6 +68,25 @@ it("it goes up by one after 30 good seconds, and by the next after 30 more", () 
   assert.strictEqual(run([...down, good(15_000), good(45_000)]).level, "Reduced")
   assert.strictEqual(run([...down, good(15_000), good(45_000), good(74_999)]).level, "Reduced")
   assert.strictEqual(run([...down, good(15_000), good(45_000), good(75_000)]).level, "Full")
+})
+
+it("a clock that is set back neither holds the level nor moves it sooner", () => {
+  const hour = 3_600_000
+  const back = (state: LevelState, ...checks: Parameters<typeof run>[0]): Level =>
+    checks.reduce((state, [at, target]) => checked(state, target, "why", at, settings), state).level
+  const bad = run([[hour, "Emergency"]])
+  assert.strictEqual(back(bad, [0, "Emergency"], [4999, "Emergency"]), "Full")
+  assert.strictEqual(back(bad, [0, "Emergency"], [5000, "Emergency"]), "Reduced")
+  const low = moved(initial(hour), "Reduced", hour)
+  assert.strictEqual(back(low, [0, "Full"], [29_999, "Full"]), "Reduced")
+  assert.strictEqual(back(low, [0, "Full"], [30_000, "Full"]), "Full")
+  // Good for 20 seconds when the clock is set back: 10 are left.
+  const good = checked(checked(low, "Full", "", hour, settings), "Full", "", hour + 20_000, settings)
+  assert.strictEqual(back(good, [0, "Full"], [9999, "Full"]), "Reduced")
+  assert.strictEqual(back(good, [0, "Full"], [10_000, "Full"]), "Full")
+  // A caller's move of no level takes note of the clock as well.
+  assert.strictEqual(back(moved(bad, "Full", 0), [4999, "Emergency"]), "Full")
+  assert.strictEqual(back(moved(bad, "Full", 0), [5000, "Emergency"]), "Reduced")
 })
 
 it("reasons are bounded, oldest first, and gone at Full", () => {
