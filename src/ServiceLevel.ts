@@ -2,12 +2,13 @@
  * How much of a service is on offer: five levels, moved by checks over time, so that an operation that needs more than
  * there is can be refused at once. The level recovers by itself, without traffic.
  */
-import { Clock, Context, Duration, Effect, Layer, MutableRef, PubSub, Schema, type Scope, Stream } from "effect"
+import { Clock, Context, Duration, Effect, Layer, MutableRef, Option, PubSub, Schema, type Scope, Stream } from "effect"
 import * as Event from "./Event.ts"
 import * as internal from "./internal/levelState.ts"
 import { checked, checks } from "./internal/options.ts"
 import { stackless } from "./internal/stackless.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
+import * as Timeout from "./Timeout.ts"
 
 /** From most to least able. */
 export const Level = Schema.Literals(internal.levels)
@@ -112,7 +113,7 @@ export interface Service {
   readonly status: Effect.Effect<Status>
   /** Moves down by one level, or at least to the level given. */
   readonly degrade: (reason: string, level?: LevelInput) => Effect.Effect<Level>
-  /** Moves up by so many levels, 1 by default; less than one moves nothing. */
+  /** Moves up by so many whole levels, 1 by default; less than one, and what is no number, moves nothing. */
   readonly recover: (steps?: number) => Effect.Effect<Level>
   /** Back to Full, without reasons and without override. */
   readonly reset: Effect.Effect<void>
@@ -122,11 +123,14 @@ export interface Service {
   readonly configure: (options: Options) => Effect.Effect<void, InvalidOptions>
   /** Makes the checks now. */
   readonly check: Effect.Effect<Level>
-  /** Holds the level, whatever the checks find, for so long; 1 hour unless told otherwise. */
+  /**
+   * Holds the level, whatever the checks find, for so long; 1 hour unless told otherwise. What is no duration above zero
+   * is refused, an infinite one holds until `release`.
+   */
   readonly force: (
     level: LevelInput,
     options: { readonly reason: string; readonly actor?: string; readonly for?: Duration.Input }
-  ) => Effect.Effect<void>
+  ) => Effect.Effect<void, InvalidOptions>
   /** Ends what `force` began. */
   readonly release: Effect.Effect<void>
   /** Whether an operation may run that tolerates no worse level than this: the specification's `canPerformOperation`. */
@@ -174,6 +178,12 @@ const settingsOf = (options: Options) => {
     spacingMillis: millis("spacing", options.spacing, "5 seconds"),
     dwellMillis: millis("dwell", options.dwell, "30 seconds")
   }
+}
+
+const heldMillis = (duration: Duration.Input): number => {
+  const millis = Option.match(Duration.fromInput(duration), { onNone: () => 0, onSome: Duration.toMillis })
+  checks("ServiceLevel").ensure(millis > 0, "for", `must be a duration above zero, not ${String(duration)}`)
+  return millis
 }
 
 /**
@@ -234,10 +244,7 @@ export const make = Effect.fnUntraced(function*(
       all,
       ({ check, name }) => {
         const lost = Effect.succeed<Reading>({ target: "Emergency", reason: `${name} did not answer` })
-        return Effect.timeoutOrElse(Effect.catchDefect(check, () => lost), {
-          duration: settings.checkEveryMillis,
-          orElse: () => lost
-        })
+        return Effect.catchCause(Timeout.attempt(settings.checkEveryMillis)(check), () => lost)
       },
       { concurrency: "unbounded" }
     )
@@ -300,18 +307,17 @@ export const make = Effect.fnUntraced(function*(
           return internal.moved(state, internal.levelOf(to), now, { at: now, reason, by: "Caller" })
         })),
     recover: (steps = 1) =>
-      change(
-        "recovered",
-        (now) =>
-          MutableRef.update(state, (state) =>
-            internal.moved(state, internal.levelOf(internal.rankOf(state.level) - Math.max(0, steps)), now))
-      ),
+      change("recovered", (now) => {
+        const whole = Math.max(0, Math.trunc(steps) || 0)
+        MutableRef.update(state, (state) =>
+          internal.moved(state, internal.levelOf(internal.rankOf(state.level) - whole), now))
+      }),
     reset: Effect.asVoid(change("reset", (now) => {
       MutableRef.set(state, internal.initial(now))
       MutableRef.set(override, undefined)
     })),
     force: Effect.fnUntraced(function*(level, { actor = "operator", for: duration = "1 hour", reason }) {
-      const millis = Duration.toMillis(Duration.fromInputUnsafe(duration))
+      const millis = yield* checked(() => heldMillis(duration))
       const now = yield* Clock.currentTimeMillis
       const own: internal.Override = { level: internal.levelOf(rank(level)), until: now + millis, reason }
       yield* setOverride(own, reason)

@@ -123,6 +123,34 @@ it.effect("a check that answers false or does not answer at all is bad; the wors
     assert.strictEqual(yield* mild.current, "Reduced")
   }))
 
+it.effect("a check that is interrupted or hangs for good is bad, and neither ends the checks nor hides the others", () =>
+  Effect.gen(function*() {
+    for (const trouble of [Effect.interrupt, Effect.uninterruptible(Effect.never)]) {
+      let well = true
+      const check = Effect.suspend(() => well ? Effect.succeed({ target: "Full", reason: "" } as const) : trouble)
+      const other = { name: "other", check: Effect.succeed({ target: "Full", reason: "" } as const) }
+      const level = yield* ServiceLevel.make({ checks: [{ name: "db", check }, other] })
+      yield* TestClock.adjust("10 seconds")
+      assert.strictEqual(yield* level.current, "Full")
+      well = false
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(yield* level.current, "Emergency")
+      assert.strictEqual((yield* level.status).reasons[0]?.reason, "db did not answer")
+      well = true
+      yield* TestClock.adjust("3 minutes")
+      assert.strictEqual(yield* level.current, "Full")
+    }
+  }))
+
+it.effect("it recovers by whole levels: a half moves nothing, and what is no number neither", () =>
+  Effect.gen(function*() {
+    const level = yield* ServiceLevel.make()
+    yield* level.degrade("bad", "Emergency")
+    for (const steps of [0.5, Number.NaN, -Infinity]) assert.strictEqual(yield* level.recover(steps), "Emergency")
+    assert.strictEqual(yield* level.recover(1.5), "Minimal")
+    assert.strictEqual(yield* level.recover(Infinity), "Full")
+  }))
+
 it.effect("an operator's level holds against the checks until it expires, and those who watch are told", () =>
   Effect.gen(function*() {
     const events: Array<Event.Event> = []
@@ -151,6 +179,21 @@ it.effect("what was forced can be released, and a later override is not ended by
     yield* level.force("Minimal", { reason: "a", for: "1 minute" })
     yield* level.force("Basic", { reason: "b", for: "10 minutes" })
     yield* TestClock.adjust("2 minutes")
+    assert.strictEqual(yield* level.current, "Basic")
+    yield* level.release
+    assert.strictEqual(yield* level.current, "Full")
+  }))
+
+it.effect("a level is forced for a time above zero or until it is released; anything else is refused by name", () =>
+  Effect.gen(function*() {
+    const level = yield* ServiceLevel.make()
+    for (const time of [Number.NaN, 0, -1, "bogus" as "1 second"]) {
+      const error = yield* Effect.flip(level.force("Basic", { reason: "drill", for: time }))
+      assert.deepStrictEqual([error.module, error.field], ["ServiceLevel", "for"])
+      assert.strictEqual(yield* level.current, "Full")
+    }
+    yield* level.force("Basic", { reason: "drill", for: Infinity })
+    yield* TestClock.adjust("400 days")
     assert.strictEqual(yield* level.current, "Basic")
     yield* level.release
     assert.strictEqual(yield* level.current, "Full")

@@ -44,7 +44,9 @@ export const levelOf = (level: ServiceLevel.Service): Level => ({
     reasons: reasons.map(({ reason }) => reason)
   })),
   hold: (rank, reason, duration) =>
-    level.force(rank, { reason, actor: "operator", ...(duration === undefined ? {} : { for: duration }) }),
+    Effect.orDie(
+      level.force(rank, { reason, actor: "operator", ...(duration === undefined ? {} : { for: duration }) })
+    ),
   release: level.release,
   watched: level
 })
