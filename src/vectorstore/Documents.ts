@@ -38,33 +38,42 @@ const plain = new Set([".txt", ".text"])
 const known = (extension: string): boolean =>
   jsonLines.has(extension) || markdown.has(extension) || plain.has(extension)
 
-/** The files that `paths` name, folders by what is in them; without hidden ones and `node_modules`, in order. */
+/**
+ * The files that `paths` name, folders by what is in them; without hidden ones and `node_modules`, in order. Links are
+ * followed, and a folder that they lead to again is not entered again.
+ */
 export const find = Effect.fnUntraced(function*(paths: ReadonlyArray<string>) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
   const files: Array<string> = []
   const problems: Array<Problem> = []
+  const entered = new Set<string>()
   const extension = (file: string): string => path.extname(file).toLowerCase()
 
-  const visit: (entry: string) => Effect.Effect<void, PlatformError.PlatformError> = Effect.fnUntraced(
-    function*(folder) {
-      for (const name of (yield* fs.readDirectory(folder)).sort()) {
-        if (name.startsWith(".") || name === "node_modules") continue
-        const entry = path.join(folder, name)
-        const { type } = yield* fs.stat(entry)
-        if (type === "Directory") yield* visit(entry)
-        else if (type === "File" && known(extension(name))) files.push(entry)
-      }
+  const visit = (entry: string, named: boolean): Effect.Effect<void> =>
+    Effect.catch(enter(entry, named), ({ message, reason }) =>
+      Effect.sync(() =>
+        problems.push({
+          file: entry,
+          message: reason._tag === "NotFound" ? "there is no such file or folder" : message
+        })
+      ))
+  /** What is wrong with one entry is told by its name, and does not lose the rest. */
+  const enter: (entry: string, named: boolean) => Effect.Effect<void, PlatformError.PlatformError> = Effect.fnUntraced(
+    function*(entry, named) {
+      const { type } = yield* fs.stat(entry)
+      if (type === "Directory") {
+        const real = yield* fs.realPath(entry)
+        if (entered.has(real)) return
+        entered.add(real)
+        for (const name of (yield* fs.readDirectory(entry)).sort()) {
+          if (!name.startsWith(".") && name !== "node_modules") yield* visit(path.join(entry, name), false)
+        }
+      } else if (known(extension(entry)) && (named || type === "File")) files.push(entry)
+      else if (named) problems.push({ file: entry, message: "is no Markdown (.md), text (.txt) or JSONL (.jsonl)" })
     }
   )
-  for (const entry of paths) {
-    const stat = yield* Effect.option(fs.stat(entry))
-    if (Option.isNone(stat)) problems.push({ file: entry, message: "there is no such file or folder" })
-    else if (stat.value.type === "Directory") {
-      yield* Effect.catch(visit(entry), ({ message }) => Effect.sync(() => problems.push({ file: entry, message })))
-    } else if (known(extension(entry))) files.push(entry)
-    else problems.push({ file: entry, message: "is no Markdown (.md), text (.txt) or JSONL (.jsonl)" })
-  }
+  for (const entry of paths) yield* visit(entry, true)
   return { files: [...new Set(files)], problems }
 })
 

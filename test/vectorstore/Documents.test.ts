@@ -84,6 +84,20 @@ test(
 )
 
 test(
+  "a link that leads nowhere is a problem of its own, and one that leads back is not followed again",
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const { file, root } = yield* folder({ "a.md": "a", "c/d.md": "d", "z.md": "z" })
+    yield* fs.symlink(file("nowhere"), file("b-broken.md"))
+    yield* fs.symlink(".", file("c/loop"))
+    yield* fs.symlink(root, file("c/up"))
+    const { files, problems } = yield* Documents.find([root])
+    assert.deepStrictEqual(files, [file("a.md"), file("c/d.md"), file("z.md")])
+    assert.deepStrictEqual(problems.map((problem) => problem.file), [file("b-broken.md")])
+  })
+)
+
+test(
   "a file that is empty or no text is a problem, not a failure",
   Effect.gen(function*() {
     const { file } = yield* folder({ "empty.md": " \n", "latin1.txt": new Uint8Array([0x66, 0xfc, 0x72]) })
