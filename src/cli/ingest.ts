@@ -1,10 +1,10 @@
 /** `holdfast ingest PATH...`: puts Markdown, text and JSONL into the store, or into the server that runs on it. */
 import { Console, Data, Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { FetchHttpClient, HttpClient, HttpClientRequest } from "effect/http"
+import { FetchHttpClient, HttpClient, type HttpClientError, HttpClientRequest } from "effect/http"
 import { ProviderError, UnknownError } from "../ProviderError.ts"
 import * as Documents from "../vectorstore/Documents.ts"
-import { DocumentId, type ItemReport, type Service, VectorStore } from "../vectorstore/VectorStore.ts"
+import { Document, DocumentId, type ItemReport, type Service, VectorStore } from "../vectorstore/VectorStore.ts"
 import * as Configuration from "./Configuration.ts"
 import * as Progress from "./Progress.ts"
 import * as ServerFile from "./ServerFile.ts"
@@ -38,13 +38,18 @@ export const ingest = Command.make(
       yield* Console.error(`${file}${line === undefined ? "" : `:${line}`}: ${message}`)
     }
     const progress = yield* Progress.make("Storing")
-    const run = (store: Pick<Service, "addMany">) =>
+    const run = (store: Pick<Service, "addMany" | "get" | "delete">) =>
       Documents.ingest(store, sources, { again, onProgress: progress.update }).pipe(Effect.ensuring(progress.finish))
     const server = yield* ServerFile.find(configuration)
-    const report = yield* sources.every(({ documents }) => documents.length === 0)
+    const report = yield* sources.every(({ documents, partsOf }) => documents.length === 0 && partsOf === undefined)
       ? Effect.succeed<Documents.Report>({ stored: 0, alreadyStored: 0, failed: [] })
       : Option.match(server, {
-        onSome: (url) => run({ addMany: (documents, options) => sendAll(url, documents, options) }),
+        onSome: (url) =>
+          run({
+            addMany: (documents, options) => sendAll(url, documents, options),
+            get: (id) => getOne(url, id),
+            delete: (id) => deleteOne(url, id)
+          }),
         onNone: () =>
           Effect.flatMap(
             Effect.promise(() => import("./Home.ts")),
@@ -89,11 +94,12 @@ const Answer = Schema.Struct({
   }))
 })
 const decode = Schema.decodeUnknownEffect(Answer)
+const decodeDocument = Schema.decodeUnknownEffect(Document)
 
-const failure = (message: string): ProviderError =>
+const failure = (message: string, operation = "addMany"): ProviderError =>
   new ProviderError({
     provider: "server",
-    operation: "addMany",
+    operation,
     reason: new UnknownError({ message, rule: "cli/ingest", delivered: "unknown" })
   })
 
@@ -133,11 +139,45 @@ const sendAll = Effect.fnUntraced(
     }
     return { items }
   },
-  Effect.provide(FetchHttpClient.layer),
-  (self, url) =>
-    Effect.catchTag(
-      self,
-      ["HttpClientError", "SchemaError"],
-      () => Effect.fail(failure(`The server at ${url} cannot be asked. Is it still running? Try again in a moment.`))
-    )
+  (self, url) => reaching(url, "addMany", self)
 )
+
+/** The answer about one document; none where the server has no such document. */
+const askFor = Effect.fnUntraced(function*(request: HttpClientRequest.HttpClientRequest, url: string) {
+  const response = yield* (yield* HttpClient.HttpClient).execute(request)
+  if (response.status === 404) return Option.none()
+  if (response.status < 400) return Option.some(response)
+  return yield* failure(
+    `The server at ${url} answered ${response.status}: ${(yield* response.text).slice(0, 300)}`,
+    request.method === "GET" ? "get" : "delete"
+  )
+})
+
+const addressOf = (url: string, id: DocumentId): string => `${url}/api/vectorstore/documents/${encodeURIComponent(id)}`
+
+const getOne = Effect.fnUntraced(
+  function*(url: string, id: DocumentId) {
+    const found = yield* askFor(HttpClientRequest.get(addressOf(url, id)), url)
+    return Option.isNone(found)
+      ? Option.none()
+      : Option.some(yield* decodeDocument(yield* found.value.json))
+  },
+  (self, url) => reaching(url, "get", self)
+)
+
+const deleteOne = (url: string, id: DocumentId) =>
+  reaching(url, "delete", Effect.map(askFor(HttpClientRequest.delete(addressOf(url, id)), url), Option.isSome))
+
+/** Asks the server, and says so where it cannot be asked. */
+const reaching = <A>(
+  url: string,
+  operation: string,
+  self: Effect.Effect<A, ProviderError | HttpClientError.HttpClientError | Schema.SchemaError, HttpClient.HttpClient>
+): Effect.Effect<A, ProviderError> =>
+  Effect.mapError(
+    Effect.provide(self, FetchHttpClient.layer),
+    (error) =>
+      error._tag === "ProviderError"
+        ? error
+        : failure(`The server at ${url} cannot be asked. Is it still running? Try again in a moment.`, operation)
+  )

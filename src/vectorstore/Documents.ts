@@ -22,6 +22,8 @@ export interface Source {
   readonly problems: ReadonlyArray<Problem>
   /** The same for the same text under the same name: ingesting it again stores nothing twice. */
   readonly operationId: string
+  /** Where a text was cut, the name that its parts have in common: `name`, `name#2` and so on. */
+  readonly partsOf?: string
 }
 
 /** What became of the documents of some sources. */
@@ -102,14 +104,15 @@ export const read = Effect.fnUntraced(function*(file: string): Effect.fn.Return<
 
 /**
  * Stores the documents of all sources, each file under its own operation id, so that an interrupted run goes on where
- * it was.
+ * it was. Of a text that got shorter or empty, the parts that it no longer has are deleted.
  *
  * **Gotchas**
  *
- * A file that was stored before is not stored again, even where its documents were deleted since; `again` does.
+ * A file that was stored before is not stored again, even where its documents were changed or deleted since; `again`
+ * does. Only a text whose last part is gone is.
  */
 export const ingest = Effect.fnUntraced(function*(
-  store: Pick<Service, "addMany">,
+  store: Pick<Service, "addMany" | "get" | "delete">,
   sources: ReadonlyArray<Source>,
   options?: {
     readonly again?: boolean | undefined
@@ -121,13 +124,25 @@ export const ingest = Effect.fnUntraced(function*(
   let stored = 0
   let alreadyStored = 0
   let before = 0
-  for (const { documents, file, operationId } of sources) {
-    if (documents.length === 0) continue
+  for (const { documents, file, operationId, partsOf } of sources) {
     const start = before
-    const { items } = yield* store.addMany(documents, {
-      ...(options?.again === true ? {} : { operationId }),
-      onProgress: (done) => options?.onProgress?.(start + done, total) ?? Effect.void
-    })
+    const add = (id: { readonly operationId?: string }) =>
+      documents.length === 0
+        ? Effect.succeed([])
+        : Effect.map(
+          store.addMany(documents, {
+            ...id,
+            onProgress: (done) => options?.onProgress?.(start + done, total) ?? Effect.void
+          }),
+          ({ items }) => items
+        )
+    let items = yield* add(options?.again === true ? {} : { operationId })
+    if (partsOf !== undefined && items.every(({ _tag }) => _tag === "Stored" || _tag === "AlreadyStored")) {
+      // The text was shorter in between, and its last part was deleted.
+      const last = items.at(-1)
+      if (last?._tag === "AlreadyStored" && Option.isNone(yield* store.get(last.id))) items = yield* add({})
+      yield* deleteParts(store, partsOf, documents.length)
+    }
     for (const item of items) {
       if ("error" in item) failed.push({ file, id: item.id, error: item.error })
       else if (item._tag === "Stored") stored++
@@ -136,6 +151,17 @@ export const ingest = Effect.fnUntraced(function*(
     before += documents.length
   }
   return { stored, alreadyStored, failed }
+})
+
+/** Deletes a text's parts after so many. The last one first: a run that is cut short leaves no gap to stop at. */
+const deleteParts = Effect.fnUntraced(function*(
+  store: Pick<Service, "get" | "delete">,
+  partsOf: string,
+  kept: number
+) {
+  let last = kept
+  while (Option.isSome(yield* store.get(partId(partsOf, last + 1)))) last++
+  for (; last > kept; last--) yield* store.delete(partId(partsOf, last))
 })
 
 const utf8 = new TextDecoder("utf-8", { fatal: true })
@@ -188,18 +214,21 @@ const why = (exit: Exit.Failure<unknown, Schema.SchemaError>): string => {
 /** Longer texts are cut, so that a hit shows what was found in them. */
 const longestPart = 4_000
 
+/** The id of a part, counted from 1. The end of a long path tells more than its start. */
+const partId = (file: string, part: number): DocumentId =>
+  DocumentId.make(`${file.slice(-500)}${part === 1 ? "" : `#${part}`}`)
+
 const fromText = (file: string, text: string, name: string) => {
   const parts = cut(text)
-  if (parts.length === 0) return { documents: [], problems: [{ file, message: "is empty" }] }
+  if (parts.length === 0) return { documents: [], problems: [{ file, message: "is empty" }], partsOf: file }
   const heading = /^#{1,6}\s+(\S.*)$/m.exec(text)?.[1]?.trim()
   const documents = parts.map((content, i): Document => ({
-    // The end of a long path tells more than its start.
-    id: DocumentId.make(`${file.slice(-500)}${i === 0 ? "" : `#${i + 1}`}`),
+    id: partId(file, i + 1),
     title: heading ?? name,
     content,
     attributes: { source: file.slice(-512), part: i + 1 }
   }))
-  return { documents, problems: [] }
+  return { documents, problems: [], partsOf: file }
 }
 
 /** Whole paragraphs up to the longest part; only a longer paragraph is cut within, where a word ends. */

@@ -110,6 +110,34 @@ test(
 )
 
 test(
+  "what a text no longer has is not found any more, and is again when the text has it back",
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const paragraph = (word: string): string => `${word} ${"words ".repeat(600)}`
+    const all = ["alpha", "beta", "gamma"].map(paragraph).join("\n\n")
+    const { file } = yield* folder({ "n.md": all, "n.md#2.md": "delta" })
+    const store = yield* MemoryStore.makeLexical()
+    const ingest = Effect.fnUntraced(function*(name: string, text: string) {
+      yield* fs.writeFileString(file(name), text)
+      return yield* Documents.ingest(store, [yield* Documents.read(file(name))])
+    })
+    const found = Effect.filter(
+      ["alpha", "beta", "gamma", "delta"],
+      (query) => Effect.map(store.search({ query }), ({ hits }) => hits.length > 0)
+    )
+    yield* ingest("n.md#2.md", "delta")
+    yield* ingest("n.md", all)
+    assert.deepStrictEqual(yield* found, ["alpha", "beta", "gamma", "delta"])
+    yield* ingest("n.md", paragraph("alpha"))
+    assert.deepStrictEqual(yield* found, ["alpha", "delta"])
+    assert.deepStrictEqual(yield* ingest("n.md", all), { stored: 3, alreadyStored: 0, failed: [] })
+    assert.deepStrictEqual(yield* found, ["alpha", "beta", "gamma", "delta"])
+    yield* ingest("n.md", "")
+    assert.deepStrictEqual(yield* found, ["delta"])
+  })
+)
+
+test(
   "stores a file once, and again when its text changed",
   Effect.gen(function*() {
     const fs = yield* FileSystem.FileSystem
