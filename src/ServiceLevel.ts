@@ -182,7 +182,7 @@ const settingsOf = (options: Options) => {
 
 const heldMillis = (duration: Duration.Input): number => {
   const millis = Option.match(Duration.fromInput(duration), { onNone: () => 0, onSome: Duration.toMillis })
-  checks("ServiceLevel").ensure(millis > 0, "for", `must be a duration above zero, not ${String(duration)}`)
+  checks("ServiceLevel").ensure(millis > 0, "for", "must be a duration above zero")
   return millis
 }
 
