@@ -48,7 +48,8 @@ export const refusals: ReadonlySet<string> = new Set([
   "BulkheadFull",
   "FallbackFull",
   "Unavailable",
-  "LevelTooLow"
+  "LevelTooLow",
+  "NoTarget"
 ])
 
 interface Answer<A> {

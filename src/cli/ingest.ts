@@ -12,6 +12,9 @@ import * as ServerFile from "./ServerFile.ts"
 /** Some of what was named was not taken; the rest was. */
 class NotAllTaken extends Data.TaggedError("NotAllTaken")<{ readonly message: string }> {}
 
+/** With OpenAI, which is asked first, documents go through the server, which tells Postgres of them. */
+class ServerWanted extends Data.TaggedError("ServerWanted")<{ readonly message: string }> {}
+
 const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`
 
 /** Problems told one by one; the others are counted. */
@@ -41,6 +44,13 @@ export const ingest = Command.make(
     const run = (store: Pick<Service, "addMany" | "get" | "delete">) =>
       Documents.ingest(store, sources, { again, onProgress: progress.update }).pipe(Effect.ensuring(progress.finish))
     const server = yield* ServerFile.find(configuration)
+    if (configuration.openai !== undefined && Option.isNone(server)) {
+      return yield* new ServerWanted({
+        message:
+          "With OpenAI set up, documents are stored through the server: start `holdfast serve` first. Or unset " +
+          "OPENAI_VECTORSTORE, to store them in Postgres alone."
+      })
+    }
     const report = yield* sources.every(({ documents, partsOf }) => documents.length === 0 && partsOf === undefined)
       ? Effect.succeed<Documents.Report>({ stored: 0, alreadyStored: 0, failed: [] })
       : Option.match(server, {

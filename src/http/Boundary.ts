@@ -98,9 +98,10 @@ const requestId = (given: string | undefined): Effect.Effect<string> =>
 
 const path = (url: string): string => url.split("?", 1)[0]!
 
-/** A browser says so when a page of another origin made the request. */
+/** A browser says so when a page of another origin made the request; another port is another origin of the same site. */
 const crossOrigin = (request: HttpServerRequest.HttpServerRequest): boolean =>
-  !["GET", "HEAD", "OPTIONS"].includes(request.method) && request.headers["sec-fetch-site"] === "cross-site"
+  !["GET", "HEAD", "OPTIONS"].includes(request.method) &&
+  ["cross-site", "same-site"].includes(request.headers["sec-fetch-site"] ?? "")
 
 const dress = (
   response: HttpServerResponse.HttpServerResponse,

@@ -5,6 +5,7 @@
 import { Duration, Predicate } from "effect"
 import * as Backoff from "../Backoff.ts"
 import { ProviderError, type ReasonTag, type RetryVerdict } from "../ProviderError.ts"
+import { refusals } from "../Served.ts"
 
 /** What a failure says to retry. */
 export interface Evidence {
@@ -130,7 +131,7 @@ export const evidenceOf = (error: unknown): Evidence | undefined => {
   if (Predicate.isTagged(error, "TimedOut")) return timedOut
   if (Predicate.isTagged(error, "DeadlineExceeded")) return final
   const retryAfterMillis = waitOf(error)
-  return retryAfterMillis !== undefined && Predicate.hasProperty(error, "_tag") && refusals.has(error._tag)
+  return retryAfterMillis !== undefined && Predicate.hasProperty(error, "_tag") && refusals.has(String(error._tag))
     ? { tag: "ServiceUnavailableError", verdict: "Always", retryAfterMillis, refusal: true }
     : undefined
 }
@@ -141,9 +142,6 @@ export const answered = (error: unknown, again: boolean): Evidence => ({
   ...(evidenceOf(error) ?? { tag: "TemporaryFailureError", retryAfterMillis: waitOf(error) }),
   verdict: again ? "Always" : "Never"
 })
-
-/** Our own errors that say that nothing was sent. */
-const refusals: ReadonlySet<unknown> = new Set(["BulkheadFull", "CallShed", "CircuitOpen", "NoTarget", "RateLimited"])
 
 /** The `retryAfter` that an error tells, in milliseconds. */
 export const waitOf = (error: unknown): number | undefined =>

@@ -42,6 +42,11 @@ it.live("wrong usage is told with what is right", () =>
       }),
       fails(["serve", "--port", "70000"], "between 0 and 65535", { HOLDFAST_DIRECTORY: home }),
       fails(["search", "words"], "A file stands where a folder should", { HOLDFAST_DIRECTORY: import.meta.filename }),
+      fails(["ingest", import.meta.dirname], "start `holdfast serve` first", {
+        OPENAI_API_KEY: "sk-none",
+        OPENAI_VECTORSTORE: "vs_none",
+        HOLDFAST_DIRECTORY: home
+      }),
       fails(["search", "words"], "variable LOG_LEVEL is wrong", { LOG_LEVEL: "loud", HOLDFAST_DIRECTORY: home }),
       fails(["serve", "--port", "0"], "DATABASE_URL is no address", { DATABASE_URL: "db", HOLDFAST_DIRECTORY: home })
     ], { concurrency: 2 })

@@ -164,8 +164,10 @@ layer(server, { timeout: "60 seconds", excludeTestServices: true })("the running
       }
       assert.isAbove(limited, 0)
       // A page of another origin may not write, whatever it sends.
-      const cross = yield* ask(url, "/api/vectorstore/documents", post({}, { "sec-fetch-site": "cross-site" }))
-      assert.strictEqual(cross.status, 403)
+      for (const site of ["cross-site", "same-site"]) {
+        const cross = yield* ask(url, "/api/vectorstore/documents", post({}, { "sec-fetch-site": site }))
+        assert.strictEqual(cross.status, 403, site)
+      }
     }))
 
   it.effect("an expired token changes nothing, and is told only to who has it", () =>
