@@ -7,6 +7,7 @@ import { Cause, Clock, Context, Duration, Effect, Layer, Predicate, Record, Sche
 import type { Status } from "./CircuitBreaker.ts"
 import { Sink } from "./Event.ts"
 import { ProviderError, table } from "./ProviderError.ts"
+import { refusals } from "./Served.ts"
 import { Measurements, type ServiceReading } from "./Telemetry.ts"
 
 /** `NotConfigured` is nobody's fault: the provider has no credentials and takes no part. */
@@ -82,8 +83,6 @@ interface Probe {
   /** How many of its calls had succeeded by then. */
   readonly succeeded: number
 }
-
-const refusals: ReadonlySet<string> = new Set(["CircuitOpen", "BulkheadFull", "RateLimited", "LevelTooLow"])
 
 type Finding = Pick<Verdict, "state" | "reasons">
 

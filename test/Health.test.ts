@@ -222,6 +222,16 @@ it.effect("a probe that our own circuit refuses says nothing of the provider", (
     )
   }))
 
+it.effect("a probe that any other policy of ours refuses says nothing of the provider", () =>
+  Effect.forEach(["BulkheadFull", "CallShed", "RateLimited"], (_tag) =>
+    run(
+      { providers: [{ name: "openai", probe: Effect.fail({ _tag }) }] },
+      Effect.gen(function*() {
+        const health = yield* Health.Health
+        assert.deepStrictEqual(states(yield* health.probe()), ["Healthy"], _tag)
+      })
+    )))
+
 it.effect("a call that succeeds after a probe failed shows that the provider is back", () =>
   run(
     { providers: [{ name: "openai", probe: Effect.fail(down) }] },
