@@ -282,7 +282,7 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
      * itself be interrupted.
      */
     const shortly = (all: ReadonlyArray<Effect.Effect<boolean>>) =>
-      Effect.map(
+      all.length === 0 ? Effect.succeed(true) : Effect.map(
         Effect.flatMap(
           inBackground(Effect.timeoutOption(Effect.all(all, { concurrency: "unbounded" }), recordedWithin)),
           Fiber.await
