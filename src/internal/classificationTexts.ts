@@ -19,7 +19,8 @@ interface Entry {
   readonly rank: number
   /** The whole phrase. */
   readonly phrase: string
-  readonly read: Reader
+  /** What it says; of a pattern, what finds out. */
+  readonly says: Decision | Reader
 }
 
 const slots = 8_192
@@ -29,33 +30,32 @@ const slots = 8_192
  * of a text meet any, so that a text costs little more than going over its letters.
  */
 interface Index {
-  readonly single: Slots
-  readonly pairs: Slots
+  /** What a word with this end of its hash may be: 1 is an entry, 2 is the beginning of several words. */
+  readonly roles: Uint8Array
+  readonly single: Map<number, Array<Entry>>
+  readonly pairs: Map<number, Array<Entry>>
 }
 
-interface Slots {
-  /** For each hash the place in `lists`, or 0. */
-  readonly places: Uint16Array
-  readonly lists: Array<Array<Entry>>
-}
-
-const makeSlots = (): Slots => ({ places: new Uint16Array(slots), lists: [[]] })
-
-const put = ({ lists, places }: Slots, hash: number, entry: Entry): void => {
-  const slot = hash & (slots - 1)
-  const list = lists[places[slot] ?? 0]
-  if (list === undefined || places[slot] === 0) places[slot] = lists.push([entry]) - 1
+const put = (entries: Map<number, Array<Entry>>, hash: number, entry: Entry): void => {
+  const list = entries.get(hash)
+  if (list === undefined) entries.set(hash, [entry])
   else list.push(entry)
 }
 
-/** Letters, digits and the underscore make words, in ASCII and beyond it. */
-const inWord = Uint8Array.from({ length: 128 }, (_, code) => /[a-z0-9_]/.test(String.fromCharCode(code)) ? 1 : 0)
-
-const isWord = (code: number): boolean => code > 127 || inWord[code] === 1
+/**
+ * What makes words: 1 for letters and digits, in ASCII (in lower case) and beyond it, 2 for the underscore. A row for every
+ * code unit, so that nothing but a load stands in the loop over the letters.
+ */
+const inWord = ((): Uint8Array => {
+  const kinds = new Uint8Array(65_536).fill(1, 128)
+  for (const letter of "abcdefghijklmnopqrstuvwxyz0123456789") kinds[letter.charCodeAt(0)] = 1
+  kinds["_".charCodeAt(0)] = 2
+  return kinds
+})()
 
 const step = (hash: number, code: number): number => (Math.imul(hash, 31) + code) | 0
 
-const pair = (first: number, second: number): number => Math.imul(first, 17) + second
+const pair = (first: number, second: number): number => (Math.imul(first, 17) + second) | 0
 
 const hashOf = (word: string): number => {
   let hash = 0
@@ -65,20 +65,24 @@ const hashOf = (word: string): number => {
 
 const wordPattern = /[^ -/:-@[-^`{-\x7f]+/g
 
-const index = (name: string, rows: ReadonlyArray<Row>, more: ReadonlyArray<readonly [string, Reader]> = []): Index => {
-  const entries: Index = { single: makeSlots(), pairs: makeSlots() }
+type Word = readonly [word: string, says: Decision | Reader]
+
+const index = (name: string, rows: ReadonlyArray<Row>, more: ReadonlyArray<Word> = []): Index => {
+  const roles = new Uint8Array(slots)
+  const single = new Map<number, Array<Entry>>()
+  const pairs = new Map<number, Array<Entry>>()
   let rank = 0
-  const add = (phrase: string, read: Reader): void => {
+  const add = (phrase: string, says: Decision | Reader): void => {
     const [first = "", second] = phrase.match(wordPattern) ?? []
-    const entry = { rank: rank++, phrase, read }
-    if (second === undefined) put(entries.single, hashOf(first), entry)
-    else put(entries.pairs, pair(hashOf(first), hashOf(second)), entry)
+    const entry = { rank: rank++, phrase, says }
+    const hash = hashOf(first)
+    roles[hash & (slots - 1)]! |= second === undefined ? 1 : 2
+    if (second === undefined) put(single, hash, entry)
+    else put(pairs, pair(hash, hashOf(second)), entry)
   }
   for (const [meaning, phrases, ...patterns] of rows) {
     for (const phrase of phrases.split("|").map((part) => part.trim())) {
-      if (phrase === "") continue
-      const decision: Decision = { ...meaning, rule: `${name}:${phrase}` }
-      add(phrase, () => decision)
+      if (phrase !== "") add(phrase, { ...meaning, rule: `${name}:${phrase}` })
     }
     for (const [word, pattern] of patterns) {
       const decision: Decision = { ...meaning, rule: `${name}:${pattern.source}` }
@@ -89,8 +93,8 @@ const index = (name: string, rows: ReadonlyArray<Row>, more: ReadonlyArray<reado
       })
     }
   }
-  for (const [word, read] of more) add(word, read)
-  return entries
+  for (const [word, says] of more) add(word, says)
+  return { roles, single, pairs }
 }
 
 /** The decision of the SQLSTATE, by its row or its class. */
@@ -113,7 +117,7 @@ const stated: Reader = (text, start) => {
 // Codes that are words of the text. Short ones could be anything.
 const written = [...clientCodes]
   .filter(([code]) => /^(?:E[A-Z_]{5,}|(?:UND_ERR|ERR|SQLITE|ER)_\w+|EPIPE|EPROTO)$/.test(code))
-  .map(([code, decision]): readonly [string, Reader] => [code.toLowerCase(), () => decision])
+  .map(([code, decision]): Word => [code.toLowerCase(), decision])
 
 const driverIndex = index("text", driverRows, [["sqlstate", stated], ["code", stated], ...written])
 const wordIndex = index("words", wordRows)
@@ -127,80 +131,78 @@ const codeInText = memo((word) => {
 /** Runs longer than this are ids, keys or base64. */
 const longestCode = 64
 
-/** The place of the best entry of a list at a place in the text, if one is better than `rank`; else -1. */
-const best = (list: ReadonlyArray<Entry>, text: string, start: number, rank: number): number => {
+const saidOf = ({ says }: Entry, text: string, start: number): Decision | undefined =>
+  typeof says === "function" ? says(text, start) : says
+
+/** The best entry of a list at a place in the text, if one is better than what was found before. */
+const best = (
+  list: ReadonlyArray<Entry> | undefined,
+  text: string,
+  start: number,
+  before: Entry | undefined
+): Entry | undefined => {
+  if (list === undefined) return undefined
   for (let i = 0; i < list.length; i++) {
-    const entry = list[i]
-    if (entry === undefined || entry.rank >= rank) return -1
-    const { phrase } = entry
-    const end = start + phrase.length
+    const entry = list[i]!
+    if (before !== undefined && entry.rank >= before.rank) return undefined
+    const end = start + entry.phrase.length
     if (
-      text.startsWith(phrase, start) && (end >= text.length || !isWord(text.charCodeAt(end))) &&
-      entry.read(text, start) !== undefined
-    ) return i
+      (end >= text.length || inWord[text.charCodeAt(end)] === 0) && text.startsWith(entry.phrase, start) &&
+      saidOf(entry, text, start) !== undefined
+    ) return entry
   }
-  return -1
+  return undefined
 }
 
-const search = (index: Index, text: string, codes: boolean): Decision | undefined => {
-  const { lists: singleLists, places: singles } = index.single
-  const { lists: pairLists, places: pairs } = index.pairs
+const search = ({ pairs, roles, single }: Index, text: string, codes: boolean): Decision | undefined => {
   const { length } = text
   let found: Entry | undefined
   let foundAt = 0
-  let rank = Number.MAX_SAFE_INTEGER
   let coded: Decision | undefined
-  let start = -1
-  let hash = 0
-  let underscore = false
-  // The word before, where one character stands between.
-  let beforeStart = -1
-  let beforeEnd = -2
+  // The word before, where it may begin a phrase: one character must stand between.
+  let beforeStart = 0
+  let beforeEnd = -1
   let beforeHash = 0
-  for (let i = 0; i <= length; i++) {
-    const letter = i < length ? text.charCodeAt(i) : 32
-    if (letter > 127 || inWord[letter] === 1) {
-      if (start < 0) {
-        start = i
-        hash = 0
-      }
-      hash = (Math.imul(hash, 31) + letter) | 0
-      if (letter === 95) underscore = true
+  let i = 0
+  while (i < length) {
+    let letter = text.charCodeAt(i)
+    let kinds = inWord[letter]!
+    if (kinds === 0) {
+      i++
       continue
     }
-    if (start < 0) continue
-    const single = singles[hash & (slots - 1)] ?? 0
-    if (single !== 0) {
-      const list = singleLists[single] ?? []
-      const at = best(list, text, start, rank)
-      if (at >= 0) {
-        found = list[at]
+    const start = i
+    let hash = letter
+    while (++i < length) {
+      letter = text.charCodeAt(i)
+      const kind = inWord[letter]!
+      if (kind === 0) break
+      kinds |= kind
+      hash = step(hash, letter)
+    }
+    const role = roles[hash & (slots - 1)]!
+    if ((role & 1) !== 0) {
+      const entry = best(single.get(hash), text, start, found)
+      if (entry !== undefined) {
+        found = entry
         foundAt = start
-        rank = found?.rank ?? rank
       }
     }
     if (beforeEnd === start - 1) {
-      const both = pairs[pair(beforeHash, hash) & (slots - 1)] ?? 0
-      if (both !== 0) {
-        const list = pairLists[both] ?? []
-        const at = best(list, text, beforeStart, rank)
-        if (at >= 0) {
-          found = list[at]
-          foundAt = beforeStart
-          rank = found?.rank ?? rank
-        }
+      const entry = best(pairs.get(pair(beforeHash, hash)), text, beforeStart, found)
+      if (entry !== undefined) {
+        found = entry
+        foundAt = beforeStart
       }
     }
-    if (underscore) {
-      if (codes && coded === undefined && i - start <= longestCode) coded = codeInText(text.slice(start, i))
-      underscore = false
+    if (kinds > 1 && codes && coded === undefined && i - start <= longestCode) coded = codeInText(text.slice(start, i))
+    if ((role & 2) !== 0) {
+      beforeStart = start
+      beforeEnd = i
+      beforeHash = hash
     }
-    beforeStart = start
-    beforeEnd = i
-    beforeHash = hash
-    start = -1
   }
-  const said = found?.read(text, foundAt)
+  const said = found === undefined ? undefined : saidOf(found, text, foundAt)
   if (said === undefined || coded === undefined) return said ?? coded
   return isFinal(coded) && !isFinal(said) ? coded : said
 }

@@ -412,13 +412,13 @@ const primitive = (value: unknown): Evidence =>
   }, new Below())
 
 const read = (value: Loose, below: Below): Evidence =>
-  attempt(value, () => value, below) ?? attempt(value, () => snapshot(value, isObject), below) ??
-    attempt(value, () => snapshot(value, () => false), below) ?? new Evidence(value, {}, below)
+  attempt(value, value, below) ?? attempt(value, snapshot(value, isObject), below) ??
+    attempt(value, snapshot(value, () => false), below) ?? new Evidence(value, {}, below)
 
 /** A hostile getter may throw; Effect's way to say so would cost more than all the rest of the work. */
-const attempt = (value: Loose, facts: () => Loose, below: Below): Evidence | undefined => {
+const attempt = (value: Loose, facts: Loose, below: Below): Evidence | undefined => {
   try {
-    return new Evidence(value, facts(), below)
+    return new Evidence(value, facts, below)
   } catch {
     below.first = undefined
     below.others = undefined

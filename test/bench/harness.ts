@@ -75,6 +75,8 @@ export interface RunOptions {
   readonly roundMillis?: number
 }
 
+const warmUps = 20
+
 /** How much a goal may be missed before `--check` fails: runs on a shared machine differ by so much. */
 export const tolerance = 1.15
 
@@ -108,12 +110,12 @@ export const runSuite = async (suite: Suite, options?: RunOptions): Promise<Resu
     return (clock() - start) / (done ?? self.calls)
   }
 
-  // Warm every case before any is sized, so that all are timed in a process that has seen them all.
-  for (const warm of [0.5, 1, 1]) {
+  // All cases are warmed before any is sized, so that all are timed in a process that has seen them all; long enough for
+  // the compiler to be done: of code as large as the classifier's the first dozen rounds take up to five times the later.
+  for (let warm = 0; warm < warmUps; warm++) {
     for (const self of cases) {
       const perCall = await time(self)
-      self.calls = roundUp((roundMillis * 1e6 * warm) / perCall, self.unit)
-      await time(self)
+      self.calls = roundUp((roundMillis * 1e6) / perCall, self.unit)
     }
   }
   for (const self of cases) self.calls = roundUp((roundMillis * 1e6) / await time(self), self.unit)
