@@ -12,7 +12,8 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     // Loading Effect costs 0.3 s for each isolated file.
     isolate: false,
-    maxWorkers: 2,
+    // One more than the machine has processors: many tests wait for processes of their own.
+    maxWorkers: 3,
     sequence: { sequencer: LongestFirst },
     testTimeout: 60_000,
     // What the tests start loads the same modules each time.

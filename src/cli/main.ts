@@ -9,7 +9,7 @@ import { enableCompileCache } from "node:module"
 enableCompileCache()
 
 // Nothing can be imported before it is known what there is, so that there is no Effect yet to do this.
-import("./program.ts").catch((error: unknown) => {
+import("./program.ts").then(({ run }) => run()).catch((error: unknown) => {
   const missing = error instanceof Error && "code" in error && error.code === "ERR_MODULE_NOT_FOUND"
     ? /^Cannot find package '([^']+)'/.exec(error.message)?.[1]
     : undefined

@@ -54,7 +54,8 @@ const logs = Layer.merge(
   Layer.effect(References.MinimumLogLevel, Config.LogLevel("LOG_LEVEL").pipe(Config.withDefault("Info")))
 )
 
-const program = Effect.gen(function*() {
+/** The command with the arguments of `Stdio`. What it fails with has been told. */
+export const program = Effect.gen(function*() {
   const args = yield* (yield* Stdio.Stdio).args
   const commands = yield* load(args[0])
   const root = Command.make("holdfast").pipe(
@@ -85,7 +86,10 @@ const teardown: Runtime.Teardown = (exit, onExit) =>
 
 /** Whatever hangs at the end is given up on. The process is ending: no fiber is left that could be asked. */
 const giveUp = (): void => void setTimeout(() => process.exit(1), 4_500).unref()
-process.once("SIGINT", giveUp)
-process.once("SIGTERM", giveUp)
 
-NodeRuntime.runMain(program.pipe(Effect.provide(NodeServices.layer)), { teardown })
+/** The command as this process. */
+export const run = (): void => {
+  process.once("SIGINT", giveUp)
+  process.once("SIGTERM", giveUp)
+  NodeRuntime.runMain(program.pipe(Effect.provide(NodeServices.layer)), { teardown })
+}

@@ -150,17 +150,14 @@ export const run = (scenario: Scenario, strategy: Strategy, seed: number): Resul
       const arrivals = arrivalsOf(scenario, seed)
       const open = new Set<Fiber.Fiber<void>>()
 
-      const request = Effect.fnUntraced(function*(asked: Request) {
+      const request = Effect.fnUntraced(function*(asked: Request, second: Second) {
         const began = clock.currentTimeMillisUnsafe()
         const exit = yield* Effect.exit(handle(asked))
         const took = clock.currentTimeMillisUnsafe() - began
-        const second = seconds[Math.floor(began / 1_000)]
         if (Exit.isSuccess(exit) && took <= patienceMillis) {
           latencies.record(took)
-          if (second !== undefined) {
-            second.good++
-            if (asked.tenant !== noisy) second.quietGood++
-          }
+          second.good++
+          if (asked.tenant !== noisy) second.quietGood++
           return
         }
         const kind = Exit.isSuccess(exit) ? "TooLate" : kindOf(exit)
@@ -172,13 +169,12 @@ export const run = (scenario: Scenario, strategy: Strategy, seed: number): Resul
         if (next.at >= end) break
         const wait = next.at - (yield* Clock.currentTimeMillis)
         if (wait > 0) yield* Effect.sleep(wait)
-        const second = seconds[Math.floor(next.at / 1_000)]
-        if (second !== undefined) {
-          second.offered++
-          if (next.request.tenant !== noisy) second.quiet++
-        }
+        // By when it was drawn: the clock may be rounded up into the next second, or past the end.
+        const second = seconds[Math.floor(next.at / 1_000)]!
+        second.offered++
+        if (next.request.tenant !== noisy) second.quiet++
         requests++
-        const fiber = yield* Effect.forkDetach(request(next.request), { startImmediately: true })
+        const fiber = yield* Effect.forkDetach(request(next.request, second), { startImmediately: true })
         open.add(fiber)
         fiber.addObserver(() => open.delete(fiber))
       }

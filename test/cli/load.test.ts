@@ -9,7 +9,7 @@ const main = join(import.meta.dirname, "..", "load", "main.ts")
 it("under load with faults every request is answered, and SIGTERM ends the server in order", async () => {
   const { stdout } = await promisify(execFile)(
     process.execPath,
-    ["--conditions=holdfast-source", main, "soak", "--seconds", "6", "--rate", "15", "--documents", "100", "--json"],
+    ["--conditions=holdfast-source", main, "soak", "--seconds", "4", "--rate", "15", "--documents", "50", "--json"],
     { maxBuffer: 10_000_000 }
   ).catch((error: { readonly stdout: string }) => error)
   const verdicts = JSON.parse(stdout) as ReadonlyArray<

@@ -2,6 +2,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, it } from "@effect/vitest"
 import { Effect, FileSystem } from "effect"
 import * as Holdfast from "../cli/holdfast.ts"
+import * as Embedded from "../embedded.ts"
 import { eventually } from "../testing/eventually.ts"
 
 const token = "an-operator's-token"
@@ -11,7 +12,7 @@ it.live(
   () =>
     Effect.gen(function*() {
       const fs = yield* FileSystem.FileSystem
-      const home = yield* fs.makeTempDirectoryScoped({ prefix: "holdfast-" })
+      const home = yield* Embedded.home
       const plan = {
         seed: 1,
         rules: [{ fault: { _tag: "Fail", reason: "AuthenticationError" }, provider: "neon", operation: "search" }]

@@ -2,9 +2,10 @@ import { assert, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as Arbitrary from "effect/Arbitrary"
 import { ChaosRun, inspect } from "../../src/testing/ChaosRun.ts"
+import { tried } from "../proofs.ts"
 
-// A failing run is printed, shrunk, with what replays it. More: PROPERTY_RUNS_CHAOS=10000 npm test -- ChaosRun
-const runs = Number(process.env["PROPERTY_RUNS_CHAOS"] ?? 300)
+// A failing run is printed, shrunk, with what replays it.
+const runs = tried(300, 10_000)
 
 it.prop(
   "whatever fails, and whoever gives up: answers are true, work is done once, nothing leaks, service returns",

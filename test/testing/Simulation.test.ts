@@ -3,6 +3,7 @@ import { Effect, Schema } from "effect"
 import { holdfast, plain, retries, scenarios } from "../../src/testing/scenarios.ts"
 import * as Simulation from "../../src/testing/Simulation.ts"
 import * as Report from "../../src/testing/SimulationReport.ts"
+import { tried } from "../proofs.ts"
 
 const scenario = (name: string): Simulation.Scenario => {
   const found = scenarios.find((one) => one.name === name)
@@ -10,8 +11,8 @@ const scenario = (name: string): Simulation.Scenario => {
   return found
 }
 
-/** The figures of the README are over 20 seeds: `npm run proofs`. */
-const count = Number(process.env["SIMULATION_SEEDS"] ?? 3)
+/** The figures of the README are over 20 seeds. */
+const count = tried(2, 20)
 
 const seeds = (scenario: Simulation.Scenario, strategy: Simulation.Strategy) =>
   Array.from({ length: count }, (_, seed) => Simulation.run(scenario, strategy, seed + 1))
@@ -55,9 +56,10 @@ describe("the model", () => {
   })
 
   it("every request is accounted for: answered in time, or failed by a named kind", () => {
+    const seconds = tried(25, 120)
     for (const one of scenarios) {
       for (const strategy of [retries, holdfast()]) {
-        const { answered, failures, requests } = Simulation.run({ ...one, seconds: 40 }, strategy, 1)
+        const { answered, failures, requests } = Simulation.run({ ...one, seconds }, strategy, 1)
         const failed = Object.values(failures).reduce((sum, count) => sum + count, 0)
         assert.strictEqual(answered + failed, requests, `${one.name}, ${strategy.name}`)
         assert.isUndefined(failures["Defect"], `${one.name}, ${strategy.name}`)
