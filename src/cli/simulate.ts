@@ -29,15 +29,23 @@ export const simulate = Command.make(
       Flag.withDescription("Settings of a pipeline, as JSON or TOML, to use instead of the defaults"),
       Flag.optional
     ),
+    strategy: Flag.Literals("strategy", ["plain", "retries", "holdfast"]).pipe(
+      Flag.withDescription("Play this way of calling alone; may be given again. Defaults to all"),
+      Flag.atMost(3)
+    ),
     html: Flag.String("html").pipe(Flag.withDescription("Write a page with charts to this file"), Flag.optional),
     json: Flag.Boolean("json").pipe(Flag.withDescription("Print every result as JSON"), Flag.withDefault(false))
   },
-  Effect.fnUntraced(function*({ config, html, json, scenario: wanted, seed, seeds }) {
+  Effect.fnUntraced(function*({ config, html, json, scenario: wanted, seed, seeds, strategy: only }) {
     const chosen = wanted === "all"
       ? scenarios
       : [known.find(({ name }) => name === wanted) ?? (yield* read(wanted))]
     const pipeline = Option.isNone(config) ? undefined : yield* readPipeline(config.value)
-    const strategies = [Strategies.plain, Strategies.retries, Strategies.holdfast(pipeline)]
+    const { plain, retries } = Strategies
+    const ways = { plain, retries, holdfast: Strategies.holdfast(pipeline) }
+    const strategies = Object.entries(ways).flatMap(([name, way]) =>
+      only.length === 0 || only.some((wanted) => wanted === name) ? [way] : []
+    )
     const all: Array<Simulation.Result> = []
     for (const scenario of chosen) {
       const results = strategies.map((strategy) =>

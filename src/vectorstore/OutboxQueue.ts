@@ -13,7 +13,7 @@ export interface Waits {
 
 /** What is in queues that outlive the process, whoever put it there. */
 export class Backlog extends Context.Service<Backlog, {
-  /** What waits to be delivered; not what was offered with a delay that has not passed. */
+  /** What waits to be delivered, the oldest first; not what was offered with a delay that has not passed. */
   readonly read: (queue: string) => Effect.Effect<ReadonlyArray<Waits>, PersistedQueue.PersistedQueueError>
   /** Takes elements out again, as far as they are there. */
   readonly withdraw: (
@@ -74,7 +74,8 @@ export const layerPostgres: Layer.Layer<PersistedQueue.PersistedQueueFactory | B
         asked(
           sql<Waits>`SELECT id, element, (extract(epoch FROM now()::timestamp - created_at::timestamp) * 1000)::float8
             AS "ageMillis" FROM ${sql(tableName)}
-            WHERE queue_name = ${queue} AND state = 'pending' AND (attempts > 0 OR visible_at <= now())`
+            WHERE queue_name = ${queue} AND state = 'pending' AND (attempts > 0 OR visible_at <= now())
+            ORDER BY sequence`
         ),
       withdraw: (queue, ids) =>
         asked(sql`DELETE FROM ${sql(tableName)} WHERE queue_name = ${queue} AND ${sql.in("id", ids)}`)

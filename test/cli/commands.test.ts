@@ -1,22 +1,10 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, it } from "@effect/vitest"
-import {
-  ConfigProvider,
-  Console,
-  Deferred,
-  Effect,
-  Exit,
-  Fiber,
-  FileSystem,
-  Option,
-  Redacted,
-  Ref,
-  Stdio
-} from "effect"
+import { Deferred, Effect, Fiber, FileSystem, Option, Redacted, Ref } from "effect"
 import { createServer } from "node:http"
-import { program } from "../../src/cli/program.ts"
 import * as Samples from "../../src/cli/Samples.ts"
 import { OpenAiEmulator } from "../../src/testing/OpenAiEmulator.ts"
+import type { Result } from "../../src/testing/Simulation.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
 import * as Embedded from "../embedded.ts"
 import * as Holdfast from "./holdfast.ts"
@@ -26,28 +14,11 @@ const alongside = { timeout: 60_000, concurrent: true }
 
 const temporary = Effect.flatMap(FileSystem.FileSystem, (fs) => fs.makeTempDirectoryScoped({ prefix: "holdfast-" }))
 
-type Run = (
-  ...args: Parameters<typeof Holdfast.run>
-) => Effect.Effect<Effect.Success<ReturnType<typeof Holdfast.run>>, never, NodeServices.NodeServices>
-
-/** The command within this process: a start costs a second. */
-const here: Run = Effect.fnUntraced(function*(args, env = {}) {
-  const lines: Array<string> = []
-  const log = (...line: ReadonlyArray<unknown>): void => void lines.push(line.join(" "))
-  const printing: Console.Console = Object.assign(Object.create(yield* Console.Console), { log, error: log })
-  const exit = yield* Effect.exit(program).pipe(
-    Effect.provide(Stdio.layerTest({ args: Effect.succeed(args) })),
-    Effect.provideService(Console.Console, printing),
-    Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env }))
-  )
-  return { code: Exit.isSuccess(exit) ? 0 : 1, stdout: lines.join("\n"), stderr: "" }
-})
-
 const fails = Effect.fnUntraced(function*(
   args: ReadonlyArray<string>,
   words: string,
   env?: Readonly<Record<string, string>>,
-  run: Run = here
+  run: Holdfast.Run = Holdfast.here
 ) {
   const { code, stderr, stdout } = yield* run(args, env)
   assert.strictEqual(code, 1, `${args.join(" ")}: ${stdout}`)
@@ -79,6 +50,31 @@ it.live("wrong usage is told with what is right", () =>
     yield* fails(["search", "words"], "variable LOG_LEVEL is wrong", { ...env, LOG_LEVEL: "loud" })
     yield* fails(["serve", "--port", "0"], "DATABASE_URL is no address", { ...env, DATABASE_URL: "db" })
   }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), alongside)
+
+it.live("plays an incident by the ways of calling that were asked for", () =>
+  Effect.gen(function*() {
+    const { code, stdout } = yield* Holdfast.here(
+      ["simulate", "outage", "--strategy", "holdfast", "--strategy", "plain", "--seeds", "2", "--json"]
+    )
+    assert.strictEqual(code, 0, stdout)
+    const results: ReadonlyArray<Result> = JSON.parse(stdout)
+    assert.deepStrictEqual(results.map(({ seed, strategy }) => [strategy, seed]), [
+      ["timeout only", 1],
+      ["timeout only", 2],
+      ["holdfast", 1],
+      ["holdfast", 2]
+    ])
+    for (const { goodput, secondsToRecover, strategy } of results) {
+      assert.isBelow(secondsToRecover ?? Infinity, 20, strategy)
+      assert.isAbove(goodput, 0.6, strategy)
+    }
+    const table = yield* Holdfast.here(["simulate", "outage", "--strategy", "plain"])
+    assert.match(table.stdout, /^timeout only +\d/m)
+    assert.notMatch(table.stdout, /^holdfast/m)
+    yield* fails(["simulate", "nothing"], "There is no scenario nothing")
+    yield* fails(["simulate", "outage", "--strategy", "hope"], "hope")
+    yield* fails(["simulate", "outage", "--config", "nowhere.json"], "nowhere.json cannot be read")
+  }).pipe(Effect.provide(NodeServices.layer)))
 
 it.live("a port in use is told before anything is started", () =>
   Effect.gen(function*() {

@@ -1,7 +1,9 @@
-/** The `holdfast` command as a process of its own. */
-import { Data, Effect, type Scope } from "effect"
+/** The `holdfast` command, as a process of its own or within this one. */
+import type * as NodeServices from "@effect/platform-node/NodeServices"
+import { ConfigProvider, Console, Data, Effect, Exit, type Scope, Stdio } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
+import { program } from "../../src/cli/program.ts"
 
 const main = fileURLToPath(new URL("../../src/cli/main.ts", import.meta.url))
 
@@ -51,6 +53,24 @@ export const run = (args: ReadonlyArray<string>, env?: Readonly<Record<string, s
     const code = yield* Effect.promise(() => running.ended)
     return { code, stdout: running.stdout(), stderr: running.stderr() }
   }))
+
+/** Runs the command to its end. */
+export type Run = (
+  ...args: Parameters<typeof run>
+) => Effect.Effect<Effect.Success<ReturnType<typeof run>>, never, NodeServices.NodeServices>
+
+/** As `run`, within this process: a start costs a second. All that it says is in `stdout`. */
+export const here: Run = Effect.fnUntraced(function*(args, env = {}) {
+  const lines: Array<string> = []
+  const log = (...line: ReadonlyArray<unknown>): void => void lines.push(line.join(" "))
+  const printing: Console.Console = Object.assign(Object.create(yield* Console.Console), { log, error: log })
+  const exit = yield* Effect.exit(program).pipe(
+    Effect.provide(Stdio.layerTest({ args: Effect.succeed(args) })),
+    Effect.provideService(Console.Console, printing),
+    Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnv({ env }))
+  )
+  return { code: Exit.isSuccess(exit) ? 0 : 1, stdout: lines.join("\n"), stderr: "" }
+})
 
 /** Waits until it has written what the pattern finds, and gives the first group. */
 export const says = Effect.fnUntraced(function*({ child, ended, stderr, stdout }: Running, pattern: RegExp) {
