@@ -12,8 +12,7 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     // Loading Effect costs 0.3 s for each isolated file.
     isolate: false,
-    // One more than the machine has processors: many tests wait for processes of their own.
-    maxWorkers: 3,
+    maxWorkers: 2,
     sequence: { sequencer: LongestFirst },
     testTimeout: 60_000,
     // What the tests start loads the same modules each time.

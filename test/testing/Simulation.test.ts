@@ -136,13 +136,13 @@ it.effect("a run of ten thousand clients is quick", () =>
     const result = Simulation.run(
       {
         ...big,
-        seconds: 60,
+        seconds: 40,
         workload: { rate: 700, clients: 10_000 },
         servers: [{ name: "api", workers: 10, service: { _tag: "Constant", millis: 10 } }]
       },
       holdfast(),
       1
     )
-    assert.isAbove(result.requests, 40_000)
-    assert.isAbove(result.goodput, 0.7)
+    assert.isAbove(result.requests, 25_000)
+    assert.isAbove(result.goodput, 0.5)
   }), 60_000)
