@@ -124,7 +124,7 @@ export const layer = (plan?: FaultPlan, options?: Options): Layer.Layer<never, I
         return yield* new InvalidOptions({
           module: "Chaos",
           field: "enabled",
-          message: "faults on purpose want an opt-in: { enabled: true } or HOLDFAST_CHAOS=true"
+          why: "must be true, or HOLDFAST_CHAOS=true: faults on purpose want an opt-in"
         })
       }
       const chaos = yield* make

@@ -152,9 +152,9 @@ const decodeServices = Effect.fnUntraced(
 // -- what is in force ------------------------------------------------------------------------------------------------
 
 /** Options that a stage refuses, as a problem of a service's settings. */
-const problemOf = (service: string, { field, message }: InvalidOptions): Problem => ({
+const problemOf = (service: string, { field, why }: InvalidOptions): Problem => ({
   field: `services.${service}.${field.replace(/(^|\.)breaker(?=\.|$)/, "$1circuitBreaker")}`,
-  message
+  message: why
 })
 
 interface State {

@@ -740,6 +740,8 @@ it.effect("names the option that makes no sense, and the combinations that canno
       Effect.map(Effect.flip(Pipeline.make(options)), (error) => {
         assert.instanceOf(error, InvalidOptions)
         assert.strictEqual(error.module, "Pipeline")
+        // What a log shows.
+        assert.strictEqual(error.message, `Pipeline: ${error.field} ${error.why}`)
         return error.field
       })
     const provider = "p"

@@ -44,7 +44,7 @@ const target = (service: string, options: Partial<Settings.Target["options"]> = 
     reconfigure: (changes: FaultTolerance.Changes): Effect.Effect<void, InvalidOptions> =>
       Effect.suspend(() => {
         if (self.refuses(changes)) {
-          return Effect.fail(new InvalidOptions({ module: "test", field: "breaker.jitter", message: "must not be" }))
+          return Effect.fail(new InvalidOptions({ module: "test", field: "breaker.jitter", why: "must not be" }))
         }
         self.told.push(changes)
         return Effect.void
@@ -542,7 +542,7 @@ it.effect("one that fails in the middle is taken back", () =>
     const cache = yield* ResponseCache.make({ name: "store" })
     const stubborn = {
       ...cache,
-      configure: () => Effect.fail(new InvalidOptions({ module: "test", field: "fresh", message: "not today" }))
+      configure: () => Effect.fail(new InvalidOptions({ module: "test", field: "fresh", why: "not today" }))
     }
     const a = provider("a")
     const store = yield* FaultTolerance.make(Store, {

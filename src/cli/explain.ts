@@ -22,9 +22,7 @@ export const explain = Command.make(
     const subjects = Option.isNone(file) ? builtIn : yield* read(file.value)
     for (const { attemptsInside, options } of subjects) {
       const explanation = yield* Pipeline.explain(options, { attemptsInside }).pipe(
-        Effect.mapError(({ field, message }) =>
-          new BadSettings({ message: `${options.provider}: ${field} ${message}` })
-        )
+        Effect.mapError(({ field, why }) => new BadSettings({ message: `${options.provider}: ${field} ${why}` }))
       )
       yield* Console.log(Pipeline.render(explanation))
     }

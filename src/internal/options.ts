@@ -27,7 +27,7 @@ export interface Checks {
     bounds?: Bounds
   ) => number
   /** Refuses the option unless the condition holds. */
-  readonly ensure: (condition: boolean, field: string, message: string) => void
+  readonly ensure: (condition: boolean, field: string, why: string) => void
 }
 
 const describe = ({ max, min = 0 }: Bounds, unit: string): string =>
@@ -37,8 +37,8 @@ const within = (value: number, { max = Infinity, min = 0 }: Bounds): boolean => 
 
 /** The checks for one module. `prefix` goes before each field's name, as in `"retry."`. */
 export const checks = (module: string, prefix = ""): Checks => {
-  const refuse = (field: string, message: string): never => {
-    throw new InvalidOptions({ module, field: prefix + field, message })
+  const refuse = (field: string, why: string): never => {
+    throw new InvalidOptions({ module, field: prefix + field, why })
   }
   const shown = (value: unknown): string => typeof value === "string" ? JSON.stringify(value) : String(value)
   return {
@@ -69,8 +69,8 @@ export const checks = (module: string, prefix = ""): Checks => {
         ? millis
         : refuse(field, `must be a finite duration, ${describe(bounds, " ms")}, not ${shown(input)}`)
     },
-    ensure: (condition, field, message) => {
-      if (!condition) refuse(field, message)
+    ensure: (condition, field, why) => {
+      if (!condition) refuse(field, why)
     }
   }
 }

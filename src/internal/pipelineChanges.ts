@@ -149,7 +149,7 @@ export const stepOf = <O>(
   const named = (options: O) =>
     Effect.mapError(
       configure(options),
-      ({ field, message, module }) => new InvalidOptions({ module, field: `${stage}.${field}`, message })
+      ({ field, module, why }) => new InvalidOptions({ module, field: `${stage}.${field}`, why })
     )
   return before === next ? [] : [{ apply: named(next), undo: named(before) }]
 }

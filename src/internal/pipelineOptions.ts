@@ -124,7 +124,7 @@ export const partsOf = Effect.fnUntraced(function*(options: Options): Effect.fn.
 const part = <A>(stage: string, self: Effect.Effect<A, InvalidOptions>): Effect.Effect<A, InvalidOptions> =>
   Effect.mapError(
     self,
-    ({ field, message }) => new InvalidOptions({ module: "Pipeline", field: `${stage}.${field}`, message })
+    ({ field, why }) => new InvalidOptions({ module: "Pipeline", field: `${stage}.${field}`, why })
   )
 
 /** What was made elsewhere as it is; otherwise made from options, or not at all. */

@@ -177,7 +177,7 @@ export const fallback = <Space extends string>(
       new InvalidOptions({
         module: "Embedder",
         field: "others",
-        message: `must lead to the space ${first.space.id}, not ${foreign.space.id}`
+        why: `must lead to the space ${first.space.id}, not ${foreign.space.id}`
       })
     )
   }

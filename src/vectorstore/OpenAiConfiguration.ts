@@ -39,7 +39,7 @@ export const configuration: Effect.Effect<
     return yield* new InvalidOptions({
       module: "OpenAiStore",
       field: "OPENAI_VECTORSTORE",
-      message: "must be the id of a vector store, such as vs_abc123"
+      why: "must be the id of a vector store, such as vs_abc123"
     })
   }
   return { apiKey: Redacted.make(apiKey.value), vectorStore: id.value, baseURL }
