@@ -173,7 +173,7 @@ export interface FaultTolerance<S, HasCache extends boolean = boolean, E = never
    * Asks the providers, in the way that the call's mode says. What `use` fails with is classified as a `ProviderError`.
    */
   readonly execute: <A, E0, R, const C extends CallOptions<NoInfer<A>>>(
-    options: C,
+    options: C & Pipeline.KnownFields<C, CallOptions>,
     use: (provider: S) => Effect.Effect<A, E0, R>
   ) => Effect.Effect<Served.Served<A, KindsOf<HasCache, C>>, ErrorsOf<E, C>, R>
   readonly providers: ReadonlyArray<Built<S>>

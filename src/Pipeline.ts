@@ -46,14 +46,23 @@ type Sheds<P> = P extends { readonly stage: unknown } ? FailurePredictor.CallShe
  * a misspelled field pass, and then the stage, or its limit, is not there.
  */
 export type Known<O, All> = {
-  readonly [K in keyof O]: K extends FieldsOf<All> ? Inner<O[K], FieldOf<All, K>> : never
+  readonly [K in keyof O]: K extends FieldsOf<All> ? Inner<O[K], FieldOf<All, K>> : NoOption<K>
 }
 
 type Inner<O, All> = O extends Plain
-  ? { readonly [K in keyof O]: K extends FieldsOf<All> ? Innermost<O[K], FieldOf<All, K>> : never }
+  ? { readonly [K in keyof O]: K extends FieldsOf<All> ? Innermost<O[K], FieldOf<All, K>> : NoOption<K> }
   : unknown
 
-type Innermost<O, All> = O extends Plain ? { readonly [K in Exclude<keyof O, FieldsOf<All>>]: never } : unknown
+type Innermost<O, All> = O extends Plain ? KnownFields<O, All> : unknown
+
+/** The same for fields alone, whatever is in them: of a call, a misspelled one would not hold. */
+export type KnownFields<O, All> = { readonly [K in Exclude<keyof O, FieldsOf<All>>]: NoOption<K> }
+
+/** Nothing is of this type; its name is what the compiler says of a field that is no option. */
+interface NoOption<Field> {
+  readonly [noOption]: Field
+}
+declare const noOption: unique symbol
 
 /** Objects whose fields are options. */
 type Plain = { readonly [field: string]: unknown }
@@ -94,7 +103,7 @@ export interface Pipeline<out E = never> {
   readonly provider: string
   /** Runs the effect through the pipeline. */
   readonly protect: <const C extends CallOptions>(
-    options: C
+    options: C & KnownFields<C, CallOptions>
   ) => <A, E0, R>(
     self: Effect.Effect<A, E0, R>
   ) => Effect.Effect<A, ProviderError | E | Adds<C, "deadline", Deadline.DeadlineExceeded>, R>
@@ -103,7 +112,7 @@ export interface Pipeline<out E = never> {
    * like any failure. The signal is aborted at a timeout and on interruption, and only made for a function that takes it.
    */
   readonly promise: <A, const C extends CallOptions>(
-    options: C,
+    options: C & KnownFields<C, CallOptions>,
     start: (signal: AbortSignal) => PromiseLike<A>
   ) => Effect.Effect<A, ProviderError | E | Adds<C, "deadline", Deadline.DeadlineExceeded>>
   /**

@@ -96,6 +96,10 @@ it.effect("the type of a call lists the kinds of answer and the errors that are 
     void FaultTolerance.make(Store, { ...plain, providers: [a.layer], pipeline: { breaker: { cool: "1 second" } } })
     // @ts-expect-error the declared value is of another type
     uncached.execute({ operation: "get", mode: Fallback.silent(1) }, use)
+    // @ts-expect-error `cachekey` is no option of a call: nothing would be cached
+    cached.execute({ operation: "get", cachekey: "a" }, use)
+    // @ts-expect-error nor is `deadline`, which is called `timeout` here
+    uncached.execute({ operation: "get", deadline: "1 second" }, use)
 
     // The level gates only what says which level it tolerates.
     expectTypeOf(uncached.execute({ operation: "get", requiredServiceLevel: 2 }, use)).toEqualTypeOf<

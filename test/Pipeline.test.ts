@@ -55,6 +55,17 @@ it("refuses a misspelled stage, which would otherwise not be there", () => {
   void Pipeline.make({ provider: "p", retry: { baseDelay: "1 second", maxRetrys: 1 } })
 })
 
+it("refuses a misspelled option of a call, which would otherwise not hold", () => {
+  const call = (pipeline: Pipeline.Pipeline, options: Pipeline.CallOptions) => [
+    pipeline.protect(options),
+    // @ts-expect-error -- `idempotant` is no option
+    pipeline.protect({ operation: "get", idempotant: true }),
+    // @ts-expect-error -- `timeout` is no option of a call
+    pipeline.promise({ operation: "get", timeout: "1 second" }, () => Promise.resolve(1))
+  ]
+  expectTypeOf(call).toBeFunction()
+})
+
 it("lists the errors of the configured stages and no others", () => {
   const bare = Pipeline.make({ provider: "p" })
   expectTypeOf<Effect.Success<typeof bare>>().toEqualTypeOf<Pipeline.Pipeline>()
