@@ -1,5 +1,6 @@
 /** The toolkit, one namespace per concept. Stores are in `holdfast/vectorstore`, the HTTP API in `holdfast/http`, test rigs in `holdfast/testing`. */
 export * as AdaptiveLimit from "./AdaptiveLimit.ts"
+export * as Alerts from "./Alerts.ts"
 export * as Backoff from "./Backoff.ts"
 export * as Bulkhead from "./Bulkhead.ts"
 export * as Chaos from "./Chaos.ts"

@@ -42,6 +42,11 @@ it("every file in src has a floor", () => {
   assert.deepStrictEqual(files.filter((file) => floorOf(file) === undefined), [])
 })
 
+it("the index has every module at the root", () => {
+  const modules = files.filter((file) => !file.includes("/") && file !== "index.ts")
+  assert.deepStrictEqual([...importsOf("index.ts")].sort(), modules)
+})
+
 it("imports lead to the same floor or down, type imports too", () => {
   const upward = files.flatMap((file) =>
     importsOf(file)
