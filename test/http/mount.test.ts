@@ -8,5 +8,10 @@ it("the example of a server of one's own prints its results and ends", async () 
   const { stdout } = await promisify(execFile)(process.execPath, ["--conditions=holdfast-source", example], {
     env: { ...process.env, NO_COLOR: "1", FORCE_COLOR: "0" }
   })
-  assert.strictEqual(stdout, "orders: 7\nhealthy: payments\ncircuits: payments/charge is Closed\n")
+  assert.deepStrictEqual(stdout.trimEnd().split("\n"), [
+    "orders: 7",
+    "healthy: payments",
+    "circuits: payments/charge is Closed",
+    "page, metrics, reference: [ 200, 200, 200 ]"
+  ])
 }, 60_000)
