@@ -172,9 +172,25 @@ export type ServiceForm = typeof ServiceForm.Type
 export const SettingsForm = Schema.Struct({ services: of(Schema.Record(Schema.String, ServiceForm)) })
 export type SettingsForm = typeof SettingsForm.Type
 
-/** One pipeline, as `holdfast explain` takes it. */
+/** One pipeline, as `holdfast explain` takes it: what a program may say, which is more than what settings may change. */
 export const PipelineForm = Schema.Struct({
   ...stages,
+  timeout: of(time(1)),
+  retry: orOff(Schema.Struct({
+    ...Retry.fields,
+    baseDelay: of(time()),
+    maxDelay: of(time()),
+    backoffMultiplier: of(number(1))
+  })),
+  circuitBreaker: orOff(Schema.Struct({
+    ...CircuitBreaker.fields,
+    failureThreshold: of(Schema.Union([Schema.Literal(false), int(1)])),
+    minimumThroughput: of(int(1)),
+    monitorWindow: of(time(1)),
+    recoveryTimeout: of(time(1)),
+    maxRecoveryTimeout: of(time(1)),
+    successThreshold: of(int(1))
+  })),
   provider: of(Schema.String),
   deadline: of(time(1)),
   /** What the client library tries by itself for each of our attempts. */

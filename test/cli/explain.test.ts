@@ -53,6 +53,27 @@ recoveryTimeoutMs = 60000
     assert.include(text, "opens after 5 failures in a row, for 1m at first")
   }))
 
+it.effect("explains what a program may say, beyond the ranges that settings have", () =>
+  Effect.gen(function*() {
+    const path = yield* withFile(
+      "rates.json",
+      JSON.stringify({
+        timeout: "500 millis",
+        retry: { maxRetries: 3, baseDelay: "20 millis", maxDelay: "200 millis" },
+        breaker: {
+          failureThreshold: 200,
+          minimumThroughput: 2_000,
+          monitorWindow: "1 second",
+          recoveryTimeout: "1 second"
+        }
+      })
+    )
+    const text = yield* run(path)
+    assert.include(text, "each attempt is answered within 500ms")
+    assert.include(text, "after 20ms ×2 up to 200ms")
+    assert.include(text, "opens after 200 failures in a row, for 1s at first")
+  }))
+
 it.effect("reads several pipelines from JSON", () =>
   Effect.gen(function*() {
     const path = yield* withFile(
