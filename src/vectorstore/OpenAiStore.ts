@@ -96,9 +96,8 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
       (exit) => Exit.isSuccess(exit) ? listTimeToLive : 0
     )
 
-    /** Runs one write of a document at a time: two at once would leave two versions. */
     const locks = new Map<DocumentId, { readonly semaphore: Semaphore.Semaphore; users: number }>()
-    const exclusively = (id: DocumentId) => <A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    const locked = <A, E>(self: Effect.Effect<A, E>, id: DocumentId): Effect.Effect<A, E> =>
       Effect.suspend(() => {
         const lock = locks.get(id) ?? { semaphore: Semaphore.makeUnsafe(1), users: 0 }
         locks.set(id, lock)
@@ -107,6 +106,12 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
           if (--lock.users === 0) locks.delete(id)
         })))
       })
+    /**
+     * Runs one write of a document at a time: two at once would leave two versions. Those of a batch are locked in one
+     * order, so that no two batches wait for each other.
+     */
+    const exclusively = (ids: ReadonlyArray<DocumentId>) => <A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+      Array.from(new Set(ids)).sort().reduce(locked<A, E>, self)
 
     const put = Effect.fnUntraced(function*(document: Document, before: ReadonlyArray<Passage>) {
       // The operation that first stored the document stays known, so that its batch is not stored again.
@@ -147,7 +152,7 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
         return refused === undefined
           ? Effect.andThen(settle, lookup.one(document.id)).pipe(
             Effect.flatMap((before) => put(document, before)),
-            exclusively(document.id)
+            exclusively([document.id])
           )
           : Effect.fail(refused)
       })
@@ -193,7 +198,7 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
           yield* put(changed, found)
         }
         return Option.some(changed)
-      }).pipe(exclusively(id))
+      }).pipe(exclusively([id]))
 
     const remove = (id: DocumentId): Effect.Effect<boolean, ProviderError> =>
       Effect.gen(function*() {
@@ -202,7 +207,7 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
         const deleted = yield* Effect.forEach(found, ({ file_id }) => uploads.delete(file_id))
         yield* forgetFiles
         return deleted.includes(true)
-      }).pipe(exclusively(id))
+      }).pipe(exclusively([id]))
 
     const list = Effect.fnUntraced(function*(request: ListRequest = {}): Effect.fn.Return<Page, ProviderError> {
       const limit = yield* checkList(name, request)
@@ -225,17 +230,19 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
       }
     })
 
+    const addMany = makeAddMany(place, uploads, lookup, {
+      concurrency,
+      refuse: (document) => refuse("addMany", document),
+      changed: forgetFiles
+    })
+
     return {
       name,
       modes: ["vector"],
       filters: isExact,
       search: makeSearch(place, { ranker: options.ranker ?? "auto", isReplaced }),
       add,
-      addMany: makeAddMany(place, uploads, lookup, {
-        concurrency,
-        refuse: (document) => refuse("addMany", document),
-        changed: forgetFiles
-      }),
+      addMany: (documents, batch) => exclusively(documents.map(({ id }) => id))(addMany(documents, batch)),
       get,
       update,
       delete: remove,

@@ -144,6 +144,21 @@ it.live("keeps the old version when the new one fails, and finds no old one when
     assert.strictEqual(yield* emulator.files, 2)
   }))
 
+it.live("writes of one document leave one version, in batches too", () =>
+  Effect.gen(function*() {
+    const { emulator, store } = yield* setUp()
+    const [a, b, c] = [document("a"), document("b"), document("c")]
+    yield* Effect.all([
+      store.addMany([a, b, c]),
+      store.addMany([c, b, a]),
+      store.add(b),
+      store.update(c.id, { content: "another zebra" })
+    ], { concurrency: "unbounded" })
+    assert.strictEqual(yield* emulator.files, 3)
+    yield* Effect.all([store.addMany([a, b]), store.delete(a.id)], { concurrency: "unbounded" })
+    assert.deepStrictEqual([yield* ids(store), yield* emulator.files], [["b", "c"], 2])
+  }))
+
 it.live("scenario 58: a batch reports on each document, and what failed is not there", () =>
   Effect.gen(function*() {
     const { emulator, store } = yield* setUp()
