@@ -68,7 +68,7 @@ export const encode = (document: Document, operation: string): Encoded => {
     attributes: {
       ...own,
       [idKey]: document.id,
-      ...(document.title === undefined || !room ? {} : { [titleKey]: document.title.slice(0, maxValue) })
+      ...(document.title === undefined || !room ? {} : { [titleKey]: document.title.slice(0, maxValue).toWellFormed() })
     }
   }
 }
@@ -120,7 +120,7 @@ export const decodeByAttributes = (text: string, attributes: Attributes): Option
     : Option.some({ id: id.value, content: text, ...own })
 }
 
-/** Title and content of a passage that a search found. */
+/** Title and content of a passage that a search found. A title that was cut is whole where the passage begins with it. */
 export const passage = (
   name: string,
   text: string,
@@ -130,6 +130,9 @@ export const passage = (
   const kept = attributes?.[titleKey]
   const title = typeof kept === "string" ? kept : parsed === undefined ? name : undefined
   if (title === undefined) return { content: text }
-  const heading = parsed?.titleLength === undefined ? "" : `${title}\n\n`
-  return { title, content: heading !== "" && text.startsWith(heading) ? text.slice(heading.length) : text }
+  const length = parsed?.titleLength
+  // Where the cut parts a pair of surrogates, the last character kept is another than the title's.
+  return length !== undefined && text.startsWith(title.slice(0, maxValue - 1)) && text.startsWith("\n\n", length)
+    ? { title: text.slice(0, length), content: text.slice(length + 2) }
+    : { title, content: text }
 }

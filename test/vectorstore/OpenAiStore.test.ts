@@ -319,6 +319,18 @@ it.live("reads back documents of any title, with as many attributes as there is 
     }
   }))
 
+it.live("finds a document of a long title by its whole title, and keeps no half of a character", () =>
+  Effect.gen(function*() {
+    const { client, store } = yield* setUp()
+    const given = document("long", "zebra", { title: `${"a".repeat(511)}\u{1f993} and more` })
+    yield* store.add(given)
+    const { hits: [hit] } = yield* store.search({ query: "zebra" })
+    assert.deepStrictEqual([hit?.title, hit?.content], [given.title, given.content])
+    const files = yield* Stream.runCollect(client.storeFiles.list(VectorStoreId.make("vs_holdfast")))
+    assert.deepStrictEqual(files.map((it) => String(it.attributes?.["doc_title"]).isWellFormed()), [true])
+    assert.deepStrictEqual(yield* store.get(given.id), Option.some(given))
+  }))
+
 it.live("finds as many documents as asked for, though passages repeat and the API gives 50 at a time", () =>
   Effect.gen(function*() {
     const long = "zebras of the savanna graze all day long. ".repeat(400)
