@@ -22,7 +22,7 @@ import { isExact } from "./internal/openAiFilters.ts"
 import { makeLookup } from "./internal/openAiLookup.ts"
 import { attributesOf, digest, makePlace } from "./internal/openAiPlace.ts"
 import { makeSearch } from "./internal/openAiSearch.ts"
-import { makeUploads, newOperation, newToken, operationOf } from "./internal/openAiUploads.ts"
+import { makeUploads, newOperation, newToken, operationOf, toEach } from "./internal/openAiUploads.ts"
 import { checkDocument, checkList, checkPatch, everyDocument, refusal } from "./internal/requests.ts"
 import type * as Client from "./OpenAiClient.ts"
 import { OpenAiClient } from "./OpenAiClient.ts"
@@ -191,7 +191,7 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
         if (refused !== undefined) return yield* refused
         if (patch.title === undefined && patch.content === undefined) {
           const { attributes } = OpenAiDocument.encode(changed, "attributes")
-          yield* Effect.forEach(found, ({ file_id }) => client.storeFiles.update(storeId, file_id, attributes))
+          yield* toEach(found, (fileId) => client.storeFiles.update(storeId, fileId, attributes))
           yield* forgetFiles
         } else {
           yield* settle
@@ -204,7 +204,7 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
       Effect.gen(function*() {
         yield* settle
         const found = yield* lookup.one(id)
-        const deleted = yield* Effect.forEach(found, ({ file_id }) => uploads.delete(file_id))
+        const deleted = yield* toEach(found, uploads.delete)
         yield* forgetFiles
         return deleted.includes(true)
       }).pipe(exclusively([id]))

@@ -400,6 +400,36 @@ it.effect("a write whose retry is refused reaches the mirrors, for an attempt be
     }
   }))
 
+it.live("a deletion that OpenAI refuses halfway reaches the mirrors, and one that it refuses at once does not", () =>
+  Effect.gen(function*() {
+    const emulator = yield* OpenAiEmulator.make()
+    const unified = yield* UnifiedStore.make({
+      pipeline: { retry: undefined },
+      sources: [
+        {
+          name: "openai",
+          layer: OpenAiStore.layer({
+            apiKey: emulator.apiKey,
+            baseURL: emulator.url,
+            vectorStore: VectorStoreId.make(emulator.vectorStore)
+          })
+        },
+        { name: "memory", layer: MemoryStore.layerLexical() }
+      ]
+    })
+    const memory = unified.policies.providers[1]!.service
+    for (const fault of [Fault.rateLimited(), Fault.status(401)]) {
+      for (const route of ["files.delete", "vectorStores.files.delete"]) {
+        const it = document("one", "zebras")
+        yield* unified.store.add(it)
+        yield* unified.outbox.drained
+        yield* Effect.flip(unified.store.delete(it.id)).pipe(emulator.during(fault, { route }))
+        yield* unified.outbox.drained
+        assert.strictEqual((yield* memory.stats).documents, route === "files.delete" ? 1 : 0)
+      }
+    }
+  }))
+
 it.live("what a mirror refuses for what it is holds nothing up and is counted", () =>
   Effect.gen(function*() {
     const emulator = yield* OpenAiEmulator.make()

@@ -83,9 +83,8 @@ export const makeDocuments = ({ anyone, isGone, outbox, primary }: Parts): Docum
   }
 }
 
-/** Whether a write that failed so never reached the provider. */
+/** Whether a write that failed so changed nothing. */
 const surelyNotDone = (cause: Cause.Cause<ProviderError>): boolean =>
-  Option.exists(
-    Cause.findErrorOption(cause),
-    (error) => mayRetry(error, false) || error.verdicts.breaker !== "Failure" || refusals.has(error.reason.detail ?? "")
-  )
+  Option.exists(Cause.findErrorOption(cause), (error) =>
+    refusals.has(error.reason.detail ?? "") ||
+    error.reason.delivered !== "unknown" && (mayRetry(error, false) || error.verdicts.breaker !== "Failure"))

@@ -3,9 +3,9 @@
  * replaced and not deleted yet, is written down here until it is settled.
  */
 import { Effect, Option, Random, Stream } from "effect"
-import type { ProviderError } from "../../ProviderError.ts"
+import { ProviderError, reasons } from "../../ProviderError.ts"
 import { type Encoded, parseName } from "../OpenAiDocument.ts"
-import type { FileId, FileObject, StoreFile } from "../OpenAiTypes.ts"
+import type { FileId, FileObject, Passage, StoreFile } from "../OpenAiTypes.ts"
 import type { Attributes } from "../VectorStore.ts"
 import { digest, type Place } from "./openAiPlace.ts"
 
@@ -51,7 +51,10 @@ export const makeUploads = ({ client, id: store, within }: Place, options: Optio
   const remove = (id: FileId): Effect.Effect<boolean, ProviderError> =>
     // The file first: were it detached first, a failure in between would leave a file that nothing points to.
     Effect.flatMap(client.files.delete(id), (deleted) =>
-      Effect.map(client.storeFiles.detach(store, id), (detached) => deleted || detached))
+      client.storeFiles.detach(store, id).pipe(
+        Effect.map((detached) => deleted || detached),
+        Effect.mapError((error) => deleted ? halfDone(error) : error)
+      ))
 
   const named: Uploads["named"] = (isWanted) =>
     Stream.runCollect(Stream.filter(client.files.list, ({ filename }) => isWanted(filename)))
@@ -130,6 +133,17 @@ export const makeUploads = ({ client, id: store, within }: Place, options: Optio
     named
   }
 }
+
+/** The failure of what was done in part: whatever it says, nobody knows what is done. */
+const halfDone = (error: ProviderError): ProviderError => {
+  const { _tag, message, ...evidence } = error.reason
+  const reason = new reasons[_tag](Object.assign({}, evidence, { message, delivered: "unknown" as const }))
+  return new ProviderError(Object.assign({}, error, { reason })).causedBy(error.cause)
+}
+
+/** Does the same to each file of a document, in order. */
+export const toEach = <A>(files: ReadonlyArray<Passage>, use: (id: FileId) => Effect.Effect<A, ProviderError>) =>
+  Effect.forEach(files, ({ file_id }, i) => Effect.mapError(use(file_id), (error) => i === 0 ? error : halfDone(error)))
 
 /** An operation's name, where its caller gave none. */
 export const newOperation = Effect.map(Effect.all([Random.nextInt, Random.nextInt]), ([a, b]) => digest(`${a} ${b}`))
