@@ -410,6 +410,31 @@ it.live("a missing vector store is a wrong setting, a wrong key a refusal", () =
     assert.notInclude(JSON.stringify(error), "sk-wrong-key")
   }))
 
+it.live("an API that passes over filters makes no document's files another's, and is not asked for ever", () =>
+  Effect.gen(function*() {
+    class Unfiltered extends OpenAI7 {
+      constructor(options: ConstructorParameters<Client.ClientClass>[0]) {
+        super(options)
+        const { vectorStores } = this
+        const search = vectorStores.search.bind(vectorStores)
+        vectorStores.search = (id, body, options) => search(id, { query: body.query, max_num_results: 50 }, options)
+      }
+    }
+    const { emulator, store } = yield* setUp({ client: Unfiltered })
+    for (const count of [5, 60]) {
+      yield* emulator.load(documents(count))
+      const before = yield* emulator.files
+      const id = DocumentId.make("another")
+      for (
+        const call of [store.get(id), store.delete(id), store.add(document("another")), store.addMany(documents(2))]
+      ) {
+        const { reason } = yield* Effect.flip<unknown, ProviderError, never>(call)
+        assert.deepStrictEqual([reason._tag, reason.detail], ["UnknownError", "InvalidResponse"])
+      }
+      assert.strictEqual(yield* emulator.files, before)
+    }
+  }))
+
 it.live("the whole surface: stores are made, changed, listed by pages and deleted", () =>
   Effect.gen(function*() {
     const { client, emulator } = yield* setUp()

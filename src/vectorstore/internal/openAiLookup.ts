@@ -1,6 +1,6 @@
 /** Which files hold which documents: asked of the store by the attribute that names the document. */
 import { Array as Arr, Effect, Option, Schema } from "effect"
-import type { ProviderError } from "../../ProviderError.ts"
+import { ProviderError, UnknownError } from "../../ProviderError.ts"
 import { documentId, idKey } from "../OpenAiDocument.ts"
 import { FileId, type Passage } from "../OpenAiTypes.ts"
 import type { DocumentId } from "../VectorStore.ts"
@@ -24,6 +24,18 @@ export const makeLookup = (
   { client, id: store, within }: Place,
   { concurrency, isReplaced }: { readonly concurrency: number; readonly isReplaced: (file: FileId) => boolean }
 ): Lookup => {
+  /** What is found is replaced and deleted: files that nobody asked for must not be among it. */
+  const unfiltered = new ProviderError({
+    provider: client.name,
+    operation: "vectorStores.search",
+    reason: new UnknownError({
+      message: "The answer has passages that the filter does not let through",
+      rule: "openai/filter",
+      delivered: "yes",
+      detail: "InvalidResponse"
+    })
+  })
+
   /** Asks again without those found, for as long as an answer is full. */
   const some = Effect.fnUntraced(function*(ids: ReadonlyArray<DocumentId>) {
     const found = new Map<FileId, Passage>()
@@ -36,6 +48,8 @@ export const makeLookup = (
         filters: { type: "in", key: idKey, value: left }
       }))
       const known = new Set(passages.map((it) => attributesOf(it)[idKey]))
+      const asked = new Set<unknown>(left)
+      if (Array.from(known).some((id) => !asked.has(id))) return yield* unfiltered
       for (const it of passages) if (!isReplaced(it.file_id)) found.set(it.file_id, it)
       left = passages.length < passagesAtMost ? [] : left.filter((id) => !known.has(id))
     }
