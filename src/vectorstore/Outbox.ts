@@ -174,7 +174,10 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
       })
       const present = found.flatMap(({ document }) => Option.toArray(document))
       const absent = found.filter(({ document }) => Option.isNone(document))
-      for (const { id } of absent) yield* mirror.protect("delete", mirror.service.delete(id))
+      for (const { id } of absent) {
+        yield* mirror.protect("delete", mirror.service.delete(id))
+        box.refused.delete(id)
+      }
       if (present.length > 0) yield* put(box, present)
       return found
     })

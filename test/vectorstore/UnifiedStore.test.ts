@@ -457,4 +457,7 @@ it.live("what a mirror refuses for what it is holds nothing up and is counted", 
       { pending: 0, refused: 1 }
     ])
     assert.strictEqual(yield* emulator.files, 1)
+    yield* unified.store.delete(DocumentId.make("full"))
+    yield* unified.outbox.drained
+    assert.strictEqual((yield* unified.outbox.lag)[0]?.refused, 0)
   }))
