@@ -231,11 +231,11 @@ const build = Effect.fnUntraced(function*(options: Options) {
     const attempt = (attempts.get(service) ?? 0) + 1
     attempts.set(service, attempt)
     const { mode } = request
-    const from = yield* Clock.currentTimeMillis
+    const from = yield* Clock.monotonicTimeNanos
     const answer = yield* service.search(
       mode !== undefined && !service.modes.includes(mode) ? { ...request, mode: undefined } : request
     )
-    const tookMillis = (yield* Clock.currentTimeMillis) - from
+    const tookMillis = Number((yield* Clock.monotonicTimeNanos) - from) / 1e6
     pace.took(source, tookMillis)
     const hits = answer.hits.filter(({ id }) => !isGone(service, id))
     return {

@@ -134,6 +134,38 @@ it.effect("the fastest goes first, not before it is much faster, and never one w
     assert.notStrictEqual(yield* search, "c")
   }))
 
+it.effect("a clock that is set back while a source searches makes it no quicker", () =>
+  Effect.gen(function*() {
+    yield* TestClock.adjust("1 hour")
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    yield* fill([a, b])
+    let searches = 0
+    const back: Service = {
+      ...a.memory,
+      search: (request) =>
+        Effect.sleep("50 millis").pipe(
+          Effect.andThen(searches++ === 0 ? TestClock.setTime(0) : Effect.void),
+          Effect.andThen(a.memory.search(request))
+        )
+    }
+    const unified = yield* UnifiedStore.make({
+      pipeline,
+      strategy: "Fastest",
+      sources: [{ name: "a", layer: Layer.succeed(VectorStore, back) }, b.source]
+    })
+    const first: Array<string> = []
+    for (let i = 0; i < 5; i++) {
+      const search = yield* Effect.forkChild(unified.search({ query: "zebras" }))
+      yield* TestClock.adjust("50 millis")
+      const { answered } = (yield* Fiber.join(search)).value
+      for (const { source, tookMillis } of answered) {
+        assert.isAtLeast(tookMillis, 0)
+        first.push(source)
+      }
+    }
+    assert.deepStrictEqual(first, ["a", "b", "b", "b", "b"])
+  }))
+
 it.effect("asks only the sources that can search so, and says who was left out", () =>
   Effect.gen(function*() {
     const [a, b] = yield* Effect.all([troubled("a", ["vector"]), troubled("b", ["lexical"])])
