@@ -295,6 +295,16 @@ const build = Effect.fnUntraced(function*(options: Options) {
         )
       )
     }
+    if (fit.length < Math.min(minSources, built.length)) {
+      return yield* refusal(
+        name,
+        "search",
+        `${minSources} sources must answer, and only ${fit.length} can search so: ${
+          fit.map((it) => it.name).join(", ")
+        }`,
+        "Mode"
+      )
+    }
     // Scores of different sources do not compare, so that a threshold is for the joined ones.
     const wide: SearchRequest = {
       ...request,

@@ -181,6 +181,15 @@ it.effect("asks only the sources that can search so, and says who was left out",
     ])
     yield* unified.search({ query: "zebras", mode: "hybrid" })
     assert.deepStrictEqual([a.calls("search"), b.calls("search")], [1, 2])
+    const both = yield* UnifiedStore.make({
+      pipeline,
+      strategy: "AllAtOnce",
+      minSources: 2,
+      sources: [a.source, b.source]
+    })
+    const few = yield* Effect.flip(both.search({ query: "zebras", mode: "lexical" }))
+    assert.isTrue(few._tag === "ProviderError" && few.reason._tag === "ValidationError")
+    assert.include(few.message, "2 sources must answer, and only 1 can search so: b")
     const alone = yield* UnifiedStore.make({ pipeline, sources: [b.source] })
     const error = yield* Effect.flip(alone.search({ query: "zebras", mode: "vector" }))
     assert.isTrue(error._tag === "ProviderError" && error.reason._tag === "ValidationError")
