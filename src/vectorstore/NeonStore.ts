@@ -133,7 +133,11 @@ const build = Effect.fnUntraced(function*(
   const sql = yield* SqlClient
   const name = options.name ?? "neon"
   const t = tables(sql, options.schema ?? "holdfast")
-  const keepOperations = Duration.toSeconds(Duration.fromInputUnsafe(options.keepOperations ?? "30 days"))
+  // A thousand years are for ever: Postgres has no time that is long before.
+  const keepOperations = Math.min(
+    Duration.toSeconds(Duration.fromInputUnsafe(options.keepOperations ?? "30 days")),
+    1_000 * 365 * 86_400
+  )
   const { known, reading, ready, typed, writing } = yield* Calls.make(sql, t, {
     name,
     space: embedder?.space,

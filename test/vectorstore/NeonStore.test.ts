@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Effect, Layer, Option, Result, Schema } from "effect"
+import { Duration, Effect, Layer, Option, Result, Schema } from "effect"
 import * as Arbitrary from "effect/Arbitrary"
 import { SqlClient } from "effect/sql/SqlClient"
 import { ProviderError, ServiceUnavailableError } from "../../src/ProviderError.ts"
@@ -168,6 +168,20 @@ layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("NeonStore
       assert.strictEqual(made.embedded, 2)
       const operations = sql`SELECT operation FROM tended.operations`
       assert.deepStrictEqual(yield* eventually(operations, (rows) => rows.length === 1), [{ operation: "new" }])
+    }))
+
+  it.effect("takes limits that never come", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      for (const [i, long] of [Duration.infinity, Duration.days(5_000_000)].entries()) {
+        const store = yield* NeonStore.make({ schema: `endless_${i}`, statementTimeout: long, keepOperations: long })
+        yield* store.addMany(Array.from({ length: 2_000 }, (_, i) => document(String(i), `zebra ${i}`)))
+        // What tends the tables goes on to the index of vectors.
+        yield* store.embedMissing()
+        const indexes = sql`SELECT FROM pg_indexes
+          WHERE schemaname = ${`endless_${i}`} AND indexname = 'embeddings_space_1'`
+        assert.strictEqual((yield* indexes).length, 1)
+      }
     }))
 
   it.effect("embeds all in a new space while the old one goes on answering", () =>

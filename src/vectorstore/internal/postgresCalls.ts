@@ -30,7 +30,8 @@ export type Calls = Effect.Success<ReturnType<typeof make>>
 
 export const make = Effect.fnUntraced(function*(sql: SqlClient, t: Tables, options: Options) {
   const { name, space } = options
-  const timeout = String(Math.round(options.statementTimeoutMillis))
+  // The most that the setting holds, 24 days; 0 would be no limit.
+  const timeout = String(Math.min(2_147_483_647, Math.ceil(options.statementTimeoutMillis)))
   const classifier = yield* Classifier.Classifier
   const sink = yield* Event.Sink
   const preparing = yield* Semaphore.make(1)
