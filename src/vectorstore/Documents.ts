@@ -75,7 +75,8 @@ export const find = Effect.fnUntraced(function*(paths: ReadonlyArray<string>) {
       else if (named) problems.push({ file: entry, message: "is no Markdown (.md), text (.txt) or JSONL (.jsonl)" })
     }
   )
-  for (const entry of paths) yield* visit(entry, true)
+  // One file has one name, and so one document, however it is told.
+  for (const entry of paths) yield* visit(path.normalize(entry), true)
   return { files: [...new Set(files)], problems }
 })
 

@@ -77,7 +77,13 @@ test(
       "node_modules/x.md": "x",
       "image.png": "p"
     })
-    const { files, problems } = yield* Documents.find([root, file("b.txt"), file("image.png"), file("nowhere.md")])
+    const { files, problems } = yield* Documents.find([
+      root,
+      file("b.txt"),
+      `${root}/./a/../b.txt`,
+      file("image.png"),
+      file("nowhere.md")
+    ])
     assert.deepStrictEqual(files, [file("a/c.MD"), file("b.txt")])
     assert.deepStrictEqual(problems.map((problem) => problem.file), [file("image.png"), file("nowhere.md")])
   })
