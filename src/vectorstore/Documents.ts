@@ -110,7 +110,7 @@ export const read = Effect.fnUntraced(function*(file: string): Effect.fn.Return<
  * **Gotchas**
  *
  * A file that was stored before is not stored again, even where its documents were changed or deleted since; `again`
- * does. Only a text whose last part is gone is.
+ * does. Only a text is of which a part is gone or says something else, as after another text of the same name.
  */
 export const ingest = Effect.fnUntraced(function*(
   store: Pick<Service, "addMany" | "get" | "delete">,
@@ -139,9 +139,11 @@ export const ingest = Effect.fnUntraced(function*(
         )
     let items = yield* add(options?.again === true ? {} : { operationId })
     if (partsOf !== undefined && items.every(({ _tag }) => _tag === "Stored" || _tag === "AlreadyStored")) {
-      // The text was shorter in between, and its last part was deleted.
-      const last = items.at(-1)
-      if (last?._tag === "AlreadyStored" && Option.isNone(yield* store.get(last.id))) items = yield* add({})
+      // The text was another in between.
+      const earlier = documents.filter((_, i) => items[i]?._tag === "AlreadyStored")
+      const isThere = ({ content, id }: Document) =>
+        Effect.map(store.get(id), Option.exists((it) => words(it.content) === words(content)))
+      if ((yield* Effect.forEach(earlier, isThere, { concurrency: 8 })).includes(false)) items = yield* add({})
       yield* deleteParts(store, partsOf, documents.length)
     }
     for (const item of items) {
@@ -153,6 +155,9 @@ export const ingest = Effect.fnUntraced(function*(
   }
   return { stored, alreadyStored, failed }
 })
+
+/** A provider may give back other spaces than it was given. */
+const words = (text: string): string => text.replace(/\s+/g, " ").trim()
 
 /** Deletes a text's parts after so many. The last one first: a run that is cut short leaves no gap to stop at. */
 const deleteParts = Effect.fnUntraced(function*(

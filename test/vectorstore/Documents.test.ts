@@ -138,6 +138,12 @@ test(
     assert.deepStrictEqual(yield* found, ["alpha", "delta"])
     assert.deepStrictEqual(yield* ingest("n.md", all), { stored: 3, alreadyStored: 0, failed: [] })
     assert.deepStrictEqual(yield* found, ["alpha", "beta", "gamma", "delta"])
+    // Only a part in the middle is another.
+    yield* ingest("n.md", all.replace("beta", "delta"))
+    assert.deepStrictEqual(yield* found, ["alpha", "gamma", "delta"])
+    assert.deepStrictEqual(yield* ingest("n.md", all), { stored: 3, alreadyStored: 0, failed: [] })
+    assert.deepStrictEqual(yield* found, ["alpha", "beta", "gamma", "delta"])
+    assert.deepStrictEqual(yield* ingest("n.md", all), { stored: 0, alreadyStored: 3, failed: [] })
     yield* ingest("n.md", "")
     assert.deepStrictEqual(yield* found, ["delta"])
   })
