@@ -94,7 +94,11 @@ export const layer = (options?: Options) =>
       "/api/fault-tolerance/stream",
       Effect.gen(function*() {
         const request = yield* HttpServerRequest.HttpServerRequest
-        if ((yield* Ref.get(clients)) >= maxClients) {
+        const isAdmitted = yield* Effect.acquireRelease(
+          Ref.modify(clients, (count) => count < maxClients ? [true, count + 1] : [false, count]),
+          (isAdmitted) => isAdmitted ? Ref.update(clients, (count) => count - 1) : Effect.void
+        )
+        if (!isAdmitted) {
           return HttpServerResponse.empty({ status: 503, headers: { "retry-after": "10" } })
         }
         const last = parseEntryId(request.headers["last-event-id"] ?? "")
@@ -103,13 +107,7 @@ export const layer = (options?: Options) =>
           Stream.concat(Stream.mergeAll([snapshots, events(after), beats], { concurrency: 3 })),
           Stream.interruptWhen(options?.until ?? Effect.never)
         )
-        const counted = Stream.unwrap(
-          Effect.acquireRelease(
-            Ref.update(clients, (count) => count + 1),
-            () => Ref.update(clients, (count) => count - 1)
-          ).pipe(Effect.as(body))
-        )
-        return HttpServerResponse.stream(counted, {
+        return HttpServerResponse.stream(body, {
           contentType: "text/event-stream",
           headers: { "cache-control": "no-store", "x-accel-buffering": "no" }
         })

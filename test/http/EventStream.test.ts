@@ -1,6 +1,6 @@
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { assert, it } from "@effect/vitest"
-import { Effect, Layer, Metric } from "effect"
+import { Deferred, Effect, Layer, Metric } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
 import { TestClock } from "effect/testing"
 import { createServer } from "node:http"
@@ -11,14 +11,20 @@ import * as EventStream from "../../src/http/EventStream.ts"
 import { Operations } from "../../src/http/Operations.ts"
 import * as Telemetry from "../../src/Telemetry.ts"
 
-const served = (options?: EventStream.Options) =>
-  HttpRouter.serve(EventStream.layer(options), { disableLogger: true, disableListenLog: true }).pipe(
-    Layer.provide(Operations.layer({})),
-    Layer.provide(Health.Health.layer({ providers: [{ name: "openai" }] })),
-    Layer.provideMerge(Layer.mergeAll(Telemetry.layer(), Event.EventLog.layer({ capacity: 200 }))),
-    Layer.provideMerge(Layer.sync(Metric.MetricRegistry, () => new Map())),
-    Layer.provideMerge(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1", gracefulShutdownTimeout: 100 }))
-  )
+const served = (
+  options?: EventStream.Options,
+  around: Layer.Layer<never, never, HttpRouter.HttpRouter> = Layer.empty
+) =>
+  HttpRouter.serve(Layer.provide(EventStream.layer(options), around), { disableLogger: true, disableListenLog: true })
+    .pipe(
+      Layer.provide(Operations.layer({})),
+      Layer.provide(Health.Health.layer({ providers: [{ name: "openai" }] })),
+      Layer.provideMerge(Layer.mergeAll(Telemetry.layer(), Event.EventLog.layer({ capacity: 200 }))),
+      Layer.provideMerge(Layer.sync(Metric.MetricRegistry, () => new Map())),
+      Layer.provideMerge(
+        NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1", gracefulShutdownTimeout: 100 })
+      )
+    )
 
 interface Message {
   readonly event: string | undefined
@@ -149,6 +155,20 @@ it.effect("lets only so many listen, and the next one when somebody leaves", () 
     )
     assert.strictEqual(response.status, 200)
   }).pipe(Effect.scoped, Effect.provide(served({ maxClients: 2 }))))
+
+it.effect("counts a listener from its admission, though its stream begins later", () => {
+  const all = Deferred.makeUnsafe<void>()
+  let answered = 0
+  const together = HttpRouter.middleware((self) =>
+    Effect.tap(self, () => {
+      if (++answered === 3) Deferred.doneUnsafe(all, Effect.void)
+      return Deferred.await(all)
+    }), { global: true })
+  return Effect.gen(function*() {
+    const clients = yield* Effect.all(Array.from({ length: 3 }, () => listen()), { concurrency: 3 })
+    assert.strictEqual(clients.filter(({ response }) => response.status === 200).length, 2)
+  }).pipe(Effect.scoped, Effect.provide(served({ maxClients: 2 }, together)))
+})
 
 it.effect("a client that does not read loses events, and nobody else does", () =>
   Effect.gen(function*() {
