@@ -330,7 +330,7 @@ const build = Effect.fnUntraced(function*(
     search: (request) => Effect.flatMap(typed("search")(ready), ({ vectors }) => search(vectors)(request)),
     add,
     addMany,
-    get: (id) => Effect.map(typed("get")(Effect.andThen(ready, Documents.read(sql, t, id))), Option.fromUndefinedOr),
+    get: (id) => Effect.map(reading("get", 1, () => Documents.read(sql, t, id)), Option.fromUndefinedOr),
     update,
     delete: remove,
     list,

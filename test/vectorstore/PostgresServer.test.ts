@@ -130,4 +130,23 @@ function tests(it: Vitest.MethodsNonLive<Server>): void {
       assert.strictEqual(error.category, "TIMEOUT")
       assert.strictEqual(error.reason.code, "57014")
     }).pipe(Effect.provide(store)), 60_000)
+
+  it.effect("ends a read of a document at its time limit", () =>
+    Effect.gen(function*() {
+      const sql = yield* SqlClient
+      const store = yield* NeonStore.makeLexical({ schema: "read_limit", statementTimeout: "300 millis" })
+      const { id } = document(1)
+      yield* store.add(document(1))
+      const held = yield* Deferred.make<void>()
+      const holder = yield* Effect.forkChild(sql.withTransaction(
+        Effect.andThen(
+          sql`LOCK TABLE read_limit.documents IN ACCESS EXCLUSIVE MODE`,
+          Effect.andThen(Deferred.succeed(held, undefined), Effect.never)
+        )
+      ))
+      yield* Deferred.await(held)
+      const error = yield* Effect.flip(store.get(id))
+      yield* Fiber.interrupt(holder)
+      assert.deepStrictEqual([error.category, error.reason.code], ["TIMEOUT", "57014"])
+    }).pipe(Effect.provide(store)), 60_000)
 }
