@@ -83,8 +83,13 @@ export const makeDocuments = ({ anyone, isGone, outbox, primary }: Parts): Docum
   }
 }
 
+/** The detail of a failure that says, whatever else it says, that a part of the write was done. */
+export const halfDoneDetail = "HalfDone"
+
 /** Whether a write that failed so changed nothing. */
 const surelyNotDone = (cause: Cause.Cause<ProviderError>): boolean =>
-  Option.exists(Cause.findErrorOption(cause), (error) =>
-    refusals.has(error.reason.detail ?? "") ||
-    error.reason.delivered !== "unknown" && (mayRetry(error, false) || error.verdicts.breaker !== "Failure"))
+  Option.exists(Cause.findErrorOption(cause), (error) => {
+    const { detail = "" } = error.reason
+    return detail !== halfDoneDetail &&
+      (mayRetry(error, false) || error.verdicts.breaker !== "Failure" || refusals.has(detail))
+  })

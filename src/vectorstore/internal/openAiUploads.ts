@@ -7,6 +7,7 @@ import { ProviderError, reasons } from "../../ProviderError.ts"
 import { type Encoded, parseName } from "../OpenAiDocument.ts"
 import type { FileId, FileObject, Passage, StoreFile } from "../OpenAiTypes.ts"
 import type { Attributes } from "../VectorStore.ts"
+import { halfDoneDetail } from "./mirroredStore.ts"
 import { digest, type Place } from "./openAiPlace.ts"
 
 export interface Options {
@@ -137,7 +138,9 @@ export const makeUploads = ({ client, id: store, within }: Place, options: Optio
 /** The failure of what was done in part: whatever it says, nobody knows what is done. */
 const halfDone = (error: ProviderError): ProviderError => {
   const { _tag, message, ...evidence } = error.reason
-  const reason = new reasons[_tag](Object.assign({}, evidence, { message, delivered: "unknown" as const }))
+  const reason = new reasons[_tag](
+    Object.assign({}, evidence, { message, delivered: "unknown" as const, detail: halfDoneDetail })
+  )
   return new ProviderError(Object.assign({}, error, { reason })).causedBy(error.cause)
 }
 
