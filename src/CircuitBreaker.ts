@@ -177,6 +177,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
     const sink = yield* Event.Sink
     const seed = yield* Random.nextInt
     const listeners = yield* PubSub.sliding<Transition>(256)
+    const steps = yield* PubSub.sliding<{ readonly key: string }>(256)
     const name = options.name ?? "default"
     const now = () => clock.currentTimeMillisUnsafe()
 
@@ -193,6 +194,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
         PubSub.publishUnsafe(listeners, changed)
         sink?.(Event.BreakerChanged.make({ ...changed, ...(to._tag === "Open" && { until: to.until }) }))
       },
+      onStep: ({ key }) => PubSub.publishUnsafe(steps, { key }),
       mayOpen: () => open.size < Math.max(1, Math.floor(registry.size * settings.maxOpenShare))
     }
     let settings = yield* checked(() => settingsOf(options, shared))
@@ -207,10 +209,10 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
     const using = <A>(key: string | undefined, f: (core: CircuitCore, now: number) => A) =>
       Effect.sync(() => f(core(key), now()))
     /** Waits for changes of a circuit until one will do. */
-    const changed = (
-      changes: PubSub.Subscription<Transition>,
+    const changed = <T extends { readonly key: string }>(
+      changes: PubSub.Subscription<T>,
       key = name,
-      done: (transition: Transition) => boolean = () => true
+      done: (change: T) => boolean = () => true
     ) => PubSub.take(changes).pipe(Effect.repeat({ until: (it) => it.key === key && done(it) }))
     /** Fails when the circuit opens. */
     const tripped = (key?: string): Effect.Effect<never, CircuitOpen> =>
@@ -233,7 +235,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
       transitions: Stream.fromPubSub(listeners),
       awaitReady: (key) =>
         Effect.scoped(Effect.gen(function*() {
-          const changes = yield* PubSub.subscribe(listeners)
+          const changes = yield* PubSub.subscribe(steps)
           const waiting = using(key, (core, now) => core.peek(now))
           for (let wait = yield* waiting; wait > 0; wait = yield* waiting) {
             yield* Effect.raceFirst(Effect.sleep(wait), changed(changes, key))

@@ -907,6 +907,26 @@ it.effect("awaitReady waits until a call would pass", () =>
     yield* Fiber.join(held)
   }))
 
+it.effect("awaitReady sees a slot that a probe frees, and a hold that an operator ends", () =>
+  Effect.gen(function*() {
+    const breaker = yield* CircuitBreaker.make(plain)
+    yield* times(5, fail(breaker))
+    yield* TestClock.adjust("5 seconds")
+    yield* Effect.forkChild(Effect.sleep("100 millis").pipe(breaker.execute()), { startImmediately: true })
+    const waiting = yield* Effect.forkChild(breaker.awaitReady(), { startImmediately: true })
+    yield* TestClock.adjust("99 millis")
+    assert.isUndefined(waiting.pollUnsafe())
+    yield* TestClock.adjust("1 millis")
+    assert.isDefined(waiting.pollUnsafe())
+
+    yield* breaker.hold("1 hour", "held")
+    const held = yield* Effect.forkChild(breaker.awaitReady("held"), { startImmediately: true })
+    yield* TestClock.adjust("1 second")
+    assert.isUndefined(held.pollUnsafe())
+    yield* breaker.forceClose("held")
+    yield* Fiber.join(held)
+  }))
+
 // -- keys ---------------------------------------------------------------------------------------------------------------
 
 it.effect("per-key circuits have their own state and, where given, their own settings", () =>

@@ -41,6 +41,8 @@ export interface CircuitSettings {
   readonly random: () => number
   /** A new state was entered; called once for each, after it stands. */
   readonly onTransition?: ((transition: CoreTransition) => void) | undefined
+  /** The same for every step, those that keep the state's name too: a slot was freed, a hold came or went. */
+  readonly onStep?: ((core: CircuitCore) => void) | undefined
   /** Whether one more circuit may open. */
   readonly mayOpen?: ((core: CircuitCore) => boolean) | undefined
 }
@@ -308,7 +310,9 @@ export class CircuitCore {
     else MutableRef.set(this.state.ref, next)
     if (next._tag === "Closed" && next.generation !== before.generation && reason !== "Restored") this.clear(now)
     this.era = this.nextEra(now)
-    if (next._tag === before._tag || this.retired) return
+    if (this.retired) return
+    this.settings.onStep?.(this)
+    if (next._tag === before._tag) return
     if (next._tag === "Open") this.troubled().trips++
     this.settings.onTransition?.({ core: this, from: before, to: next, reason, at: now })
   }

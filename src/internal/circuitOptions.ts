@@ -71,7 +71,7 @@ export interface CircuitOptions {
 /** The rules and the window that options ask for. */
 export const circuitSettings = (
   options: CircuitOptions,
-  shared: Pick<CircuitSettings, "initial" | "random" | "onTransition" | "mayOpen">,
+  shared: Pick<CircuitSettings, "initial" | "random" | "onTransition" | "onStep" | "mayOpen">,
   prefix = ""
 ): CircuitSettings => {
   const check = checks("CircuitBreaker", prefix)
