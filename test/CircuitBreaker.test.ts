@@ -927,6 +927,17 @@ it.effect("awaitReady sees a slot that a probe frees, and a hold that an operato
     yield* Fiber.join(held)
   }))
 
+it.effect("a ramp that becomes shorter while it runs ends sooner", () =>
+  Effect.gen(function*() {
+    const options = { ...plain, successThreshold: 1 }
+    const breaker = yield* CircuitBreaker.make({ ...options, rampUp: "1 hour" })
+    yield* times(5, fail(breaker))
+    yield* TestClock.adjust("5 seconds")
+    yield* succeed(breaker)
+    yield* breaker.configure(options)
+    for (let call = 0; call < 20; call++) assert.isTrue(Exit.isSuccess(yield* succeed(breaker)))
+  }))
+
 // -- keys ---------------------------------------------------------------------------------------------------------------
 
 it.effect("per-key circuits have their own state and, where given, their own settings", () =>

@@ -204,7 +204,9 @@ export const admittedShare = (
   now: number,
   rules: CircuitRules
 ): number => {
-  const left = Math.min(1, (state.rampUntil - Math.max(now, state.at)) / rules.rampMillis)
+  // The ramp may have become shorter since it began.
+  const end = Math.min(state.rampUntil, state.since + rules.rampMillis)
+  const left = Math.min(1, (end - Math.max(now, state.at)) / rules.rampMillis)
   const ramp = left > 0 ? 0.1 + 0.9 * (1 - left) : 1
   const shed = rules.shedBelow > 0 && counts.total >= rules.minimumThroughput
     ? (1 - counts.failures / counts.total) / rules.shedBelow
