@@ -273,6 +273,9 @@ const decode = (options: Options = {}) => {
   const throttled = { ...own, baseMillis: Math.min(own.maxMillis, Math.max(own.baseMillis, 1000)) }
   const unknown = { ...own, maxRetries: Math.min(1, maxRetries) }
   const categories: Record<string, CategoryOptions | undefined> = options.categories ?? {}
+  for (const tag of Object.keys(categories)) {
+    check.ensure(Object.hasOwn(table, tag), `categories.${tag}`, "is no category of errors")
+  }
   const settings: RetrySettings = {
     maxRetries,
     maxRetryAfterMillis: check.millis("maxRetryAfter", options.maxRetryAfter, "60 seconds"),
@@ -295,6 +298,8 @@ const decode = (options: Options = {}) => {
   return { settings, categories, attemptMillis }
 }
 
+const jitters = new Set(["full", "equal", "decorrelated", "proportional", "none"])
+
 const category = (
   check: ReturnType<typeof checks>,
   options: CategoryOptions,
@@ -304,12 +309,14 @@ const category = (
   const baseMillis = check.millis("baseDelay", options.baseDelay, inherited.baseMillis)
   const maxMillis = check.millis("maxDelay", options.maxDelay, Math.max(inherited.maxMillis, baseMillis))
   check.ensure(maxMillis >= baseMillis, "maxDelay", "must not be below baseDelay")
+  const jitter = options.jitter ?? inherited.jitter
+  check.ensure(jitters.has(jitter), "jitter", `must be one of ${Array.from(jitters).join(", ")}`)
   return {
     maxRetries,
     baseMillis,
     maxMillis,
     multiplier: check.number("backoffMultiplier", options.backoffMultiplier, inherited.multiplier, { min: 1 }),
-    jitter: options.jitter ?? inherited.jitter,
+    jitter,
     jitterFactor: check.number("jitterFactor", options.jitterFactor, inherited.jitterFactor, { max: 1 })
   }
 }

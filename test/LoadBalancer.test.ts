@@ -497,4 +497,6 @@ it.effect("refuses options that make no sense, by field", () =>
     assert.strictEqual(yield* fieldOf({ targets: [{ ...one, weight: 0 }] }), "LoadBalancer targets.a.weight")
     assert.strictEqual(yield* fieldOf({ targets: [one], panicShare: 0 }), "LoadBalancer panicShare")
     assert.strictEqual(yield* fieldOf({ targets: [one], decay: 0 }), "LoadBalancer decay")
+    // @ts-expect-error no such algorithm
+    assert.strictEqual(yield* fieldOf({ targets: [one], algorithm: "fast" }), "LoadBalancer algorithm")
   }))

@@ -143,6 +143,8 @@ it.effect("what can never be allowed is refused, and senseless options by name",
     ) {
       assert.strictEqual((yield* Effect.flip(RateLimit.make(options))).field, field)
     }
+    // @ts-expect-error no such algorithm
+    assert.strictEqual((yield* Effect.flip(RateLimit.make({ limit: 1, algorithm: "leaky" }))).field, "algorithm")
   }))
 
 /** Starts so many callers at once, and tells what has become of them whenever asked. */

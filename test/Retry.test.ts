@@ -192,6 +192,10 @@ it.effect("scenario 19: what makes no sense is a typed error that names the fiel
       yield* refused({ categories: { NetworkError: { maxRetries: -1 } } }),
       "categories.NetworkError.maxRetries"
     )
+    // @ts-expect-error no such jitter
+    assert.strictEqual(yield* refused({ jitter: "ful" }), "jitter")
+    // @ts-expect-error no such category
+    assert.strictEqual(yield* refused({ categories: { NetworkErr: {} } }), "categories.NetworkErr")
     // @ts-expect-error an authentication error cannot be retried, so there is nothing to set
     assert.isDefined(yield* Retry.make({ categories: { AuthenticationError: { maxRetries: 1 } } }))
   }))
