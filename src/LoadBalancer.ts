@@ -245,17 +245,14 @@ const build = Effect.fnUntraced(function*<T>(
   }
 })
 
-const algorithms = new Set(["least-loaded", "peak-ewma", "round-robin", "consistent"])
-
 const coreOf = <T>(options: Options<T>, random: () => number): BalancerCore => {
   const check = checks("LoadBalancer")
   const { algorithm = "least-loaded", panicShare, targets } = options
   check.ensure(targets.length > 0, "targets", "must hold at least one")
   check.ensure(new Set(targets.map(({ name }) => name)).size === targets.length, "targets", "must have different names")
-  check.ensure(algorithms.has(algorithm), "algorithm", `must be one of ${Array.from(algorithms).join(", ")}`)
   return new BalancerCore(
     {
-      algorithm,
+      algorithm: check.oneOf("algorithm", algorithm, ["least-loaded", "peak-ewma", "round-robin", "consistent"]),
       panicShare: panicShare === false ? Infinity : check.ratio("panicShare", panicShare, 1),
       slowStartMillis: check.millis("slowStart", options.slowStart, "10 seconds"),
       decayMillis: check.millis("decay", options.decay, "10 seconds", { min: 1 }),

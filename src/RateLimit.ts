@@ -120,12 +120,14 @@ export class RateLimit extends Context.Service<RateLimit, Service>()("holdfast/R
     Layer.effect(RateLimit, make(options))
 }
 
-const algorithms = new Set(["token-bucket", "sliding-window", "pacing", "adaptive"])
-
 const limiterOf = (options: Options): Limiter => {
   const check = checks("RateLimit")
-  const algorithm = options.algorithm ?? "token-bucket"
-  check.ensure(algorithms.has(algorithm), "algorithm", `must be one of ${Array.from(algorithms).join(", ")}`)
+  const algorithm = check.oneOf("algorithm", options.algorithm ?? "token-bucket", [
+    "token-bucket",
+    "sliding-window",
+    "pacing",
+    "adaptive"
+  ])
   const limit = check.number("limit", options.limit, 1, { min: Number.MIN_VALUE })
   const windowMillis = check.millis("window", options.window, "1 second", { min: 1 })
   const perMilli = limit / windowMillis

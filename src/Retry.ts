@@ -298,8 +298,6 @@ const decode = (options: Options = {}) => {
   return { settings, categories, attemptMillis }
 }
 
-const jitters = new Set(["full", "equal", "decorrelated", "proportional", "none"])
-
 const category = (
   check: ReturnType<typeof checks>,
   options: CategoryOptions,
@@ -309,14 +307,18 @@ const category = (
   const baseMillis = check.millis("baseDelay", options.baseDelay, inherited.baseMillis)
   const maxMillis = check.millis("maxDelay", options.maxDelay, Math.max(inherited.maxMillis, baseMillis))
   check.ensure(maxMillis >= baseMillis, "maxDelay", "must not be below baseDelay")
-  const jitter = options.jitter ?? inherited.jitter
-  check.ensure(jitters.has(jitter), "jitter", `must be one of ${Array.from(jitters).join(", ")}`)
   return {
     maxRetries,
     baseMillis,
     maxMillis,
     multiplier: check.number("backoffMultiplier", options.backoffMultiplier, inherited.multiplier, { min: 1 }),
-    jitter,
+    jitter: check.oneOf("jitter", options.jitter ?? inherited.jitter, [
+      "full",
+      "equal",
+      "decorrelated",
+      "proportional",
+      "none"
+    ]),
     jitterFactor: check.number("jitterFactor", options.jitterFactor, inherited.jitterFactor, { max: 1 })
   }
 }

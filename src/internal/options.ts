@@ -26,6 +26,8 @@ export interface Checks {
     fallback: Duration.Input,
     bounds?: Bounds
   ) => number
+  /** One of the names: a caller in JavaScript may say any. */
+  readonly oneOf: <A extends string>(field: string, value: A, names: ReadonlyArray<NoInfer<A>>) => A
   /** Refuses the option unless the condition holds. */
   readonly ensure: (condition: boolean, field: string, why: string) => void
 }
@@ -69,6 +71,8 @@ export const checks = (module: string, prefix = ""): Checks => {
         ? millis
         : refuse(field, `must be a finite duration, ${describe(bounds, " ms")}, not ${shown(input)}`)
     },
+    oneOf: (field, value, names) =>
+      names.includes(value) ? value : refuse(field, `must be one of ${names.join(", ")}, not ${shown(value)}`),
     ensure: (condition, field, why) => {
       if (!condition) refuse(field, why)
     }
