@@ -7,7 +7,7 @@ import { mayRetry, type ProviderError } from "../../ProviderError.ts"
 import { refusals } from "../../Served.ts"
 import type { Change, Outbox } from "../Outbox.ts"
 import type { BatchReport, DocumentId, Service } from "../VectorStore.ts"
-import { everyDocument } from "./requests.ts"
+import { everyDocument, halfDoneDetail } from "./requests.ts"
 
 type Asking = <A>(
   operation: string,
@@ -82,9 +82,6 @@ export const makeDocuments = ({ anyone, isGone, outbox, primary }: Parts): Docum
     health: anyone("health", (store) => store.health)
   }
 }
-
-/** The detail of a failure that says, whatever else it says, that a part of the write was done. */
-export const halfDoneDetail = "HalfDone"
 
 /** Whether a write that failed so changed nothing. */
 const surelyNotDone = (cause: Cause.Cause<ProviderError>): boolean =>

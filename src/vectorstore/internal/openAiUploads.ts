@@ -3,12 +3,12 @@
  * replaced and not deleted yet, is written down here until it is settled.
  */
 import { Effect, Option, Random, Stream } from "effect"
-import { ProviderError, reasons } from "../../ProviderError.ts"
+import type { ProviderError } from "../../ProviderError.ts"
 import { type Encoded, parseName } from "../OpenAiDocument.ts"
 import type { FileId, FileObject, Passage, StoreFile } from "../OpenAiTypes.ts"
 import type { Attributes } from "../VectorStore.ts"
-import { halfDoneDetail } from "./mirroredStore.ts"
 import { digest, type Place } from "./openAiPlace.ts"
+import { halfDone } from "./requests.ts"
 
 export interface Options {
   readonly concurrency: number
@@ -133,15 +133,6 @@ export const makeUploads = ({ client, id: store, within }: Place, options: Optio
     delete: remove,
     named
   }
-}
-
-/** The failure of what was done in part: whatever it says, nobody knows what is done. */
-const halfDone = (error: ProviderError): ProviderError => {
-  const { _tag, message, ...evidence } = error.reason
-  const reason = new reasons[_tag](
-    Object.assign({}, evidence, { message, delivered: "unknown" as const, detail: halfDoneDetail })
-  )
-  return new ProviderError(Object.assign({}, error, { reason })).causedBy(error.cause)
 }
 
 /** Does the same to each file of a document, in order. */

@@ -1,6 +1,6 @@
-/** What is refused before any provider is asked, in the same words by every store. */
+/** What is refused before any provider is asked, and what was done in part, in the same words by every store. */
 import { Effect, Exit, Option, Schema, Stream } from "effect"
-import { ProviderError, ValidationError } from "../../ProviderError.ts"
+import { ProviderError, reasons, ValidationError } from "../../ProviderError.ts"
 import type { EmbeddingSpace } from "../Embedder.ts"
 import {
   type BatchOptions,
@@ -27,6 +27,18 @@ export const refusal = (provider: string, operation: string, message: string, de
     operation,
     reason: new ValidationError({ message, detail, rule: "vectorstore/request", delivered: "no" })
   })
+
+/** The detail of a failure that says, whatever else it says, that a part of the write was done. */
+export const halfDoneDetail = "HalfDone"
+
+/** The failure of what was done in part: whatever it says, nobody knows what is done. */
+export const halfDone = (error: ProviderError): ProviderError => {
+  const { _tag, message, ...evidence } = error.reason
+  const reason = new reasons[_tag](
+    Object.assign({}, evidence, { message, delivered: "unknown" as const, detail: halfDoneDetail })
+  )
+  return new ProviderError(Object.assign({}, error, { reason })).causedBy(error.cause)
+}
 
 const between = (value: number, least: number, most: number): boolean =>
   Number.isInteger(value) && value >= least && value <= most
