@@ -25,16 +25,17 @@ export const makeLookup = (
   { concurrency, isReplaced }: { readonly concurrency: number; readonly isReplaced: (file: FileId) => boolean }
 ): Lookup => {
   /** What is found is replaced and deleted: files that nobody asked for must not be among it. */
-  const unfiltered = new ProviderError({
-    provider: client.name,
-    operation: "vectorStores.search",
-    reason: new UnknownError({
-      message: "The answer has passages that the filter does not let through",
-      rule: "openai/filter",
-      delivered: "yes",
-      detail: "InvalidResponse"
+  const unfiltered = () =>
+    new ProviderError({
+      provider: client.name,
+      operation: "vectorStores.search",
+      reason: new UnknownError({
+        message: "The answer has passages that the filter does not let through",
+        rule: "openai/filter",
+        delivered: "yes",
+        detail: "InvalidResponse"
+      })
     })
-  })
 
   /** Asks again without those found, for as long as an answer is full. */
   const some = Effect.fnUntraced(function*(ids: ReadonlyArray<DocumentId>) {
@@ -49,7 +50,7 @@ export const makeLookup = (
       }))
       const known = new Set(passages.map((it) => attributesOf(it)[idKey]))
       const asked = new Set<unknown>(left)
-      if (Array.from(known).some((id) => !asked.has(id))) return yield* unfiltered
+      if (Array.from(known).some((id) => !asked.has(id))) return yield* unfiltered()
       for (const it of passages) if (!isReplaced(it.file_id)) found.set(it.file_id, it)
       left = passages.length < passagesAtMost ? [] : left.filter((id) => !known.has(id))
     }
