@@ -22,9 +22,10 @@ const fails = Effect.fnUntraced(function*(
 ) {
   const { code, stderr, stdout } = yield* run(args, env)
   assert.strictEqual(code, 1, `${args.join(" ")}: ${stdout}`)
-  assert.include(stdout + stderr, words)
-  assert.notMatch(stderr, /^\s+at .*\(file:/m, "no stack")
-  return stdout + stderr
+  const said = stdout + stderr
+  assert.include(said, words)
+  assert.notMatch(said, /^\s+at .*\(file:/m, "no stack")
+  return said
 })
 
 it.live("wrong usage is told with what is right", () =>

@@ -3,8 +3,8 @@ import * as VirtualTime from "../../src/testing/VirtualTime.ts"
 import { tried } from "../proofs.ts"
 
 /**
- * Runs the trial in virtual time under many seeds, in an ordinary run under a third of them. One that fails says which seed: `PROPERTY_SEED` begins with it, and
- * the same seed is the same run to the last step.
+ * Runs the trial in virtual time under many seeds, in an ordinary run under a third of them. One that fails says which
+ * seed: `PROPERTY_SEED` begins with it, and the same seed is the same run to the last step.
  */
 export const law = <E>(trials: number, trial: Effect.Effect<void, E>): void => {
   const first = Number(process.env["PROPERTY_SEED"] ?? 0)

@@ -9,8 +9,6 @@ import { ConfigurationError, ProviderError } from "../../src/ProviderError.ts"
 import { Fault, OpenAiEmulator } from "../../src/testing/index.ts"
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
 import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
-import { VectorStoreId } from "../../src/vectorstore/OpenAiClient.ts"
-import * as OpenAiStore from "../../src/vectorstore/OpenAiStore.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
 import { type Service, VectorStore } from "../../src/vectorstore/VectorStore.ts"
 import * as Embedded from "../embedded.ts"
@@ -131,14 +129,7 @@ it.live(
           timeout: "150 millis"
         },
         sources: [
-          {
-            name: "openai",
-            layer: OpenAiStore.layer({
-              apiKey: emulator.apiKey,
-              baseURL: emulator.url,
-              vectorStore: VectorStoreId.make(emulator.vectorStore)
-            })
-          },
+          { name: "openai", layer: openai(emulator) },
           second.source
         ]
       })

@@ -9,8 +9,6 @@ import * as StoreContract from "../../src/testing/storeContract.ts"
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
 import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
-import { VectorStoreId } from "../../src/vectorstore/OpenAiClient.ts"
-import * as OpenAiStore from "../../src/vectorstore/OpenAiStore.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
 import { DocumentId, type Filter, type Service, VectorStore } from "../../src/vectorstore/VectorStore.ts"
 import * as Embedded from "../embedded.ts"
@@ -27,15 +25,7 @@ for (const { name, run } of StoreContract.cases()) {
       const unified = yield* UnifiedStore.make({
         sources: [
           { name: "memory", layer: Layer.provide(MemoryStore.layer(), Embedder.local) },
-          {
-            name: "openai",
-            layer: OpenAiStore.layer({
-              apiKey: emulator.apiKey,
-              baseURL: emulator.url,
-              vectorStore: VectorStoreId.make(emulator.vectorStore),
-              pollInterval: "2 millis"
-            })
-          }
+          { name: "openai", layer: openai(emulator) }
         ]
       })
       yield* run(unified.store)
@@ -447,14 +437,7 @@ it.live("a deletion that OpenAI refuses halfway reaches the mirrors, and one tha
     const unified = yield* UnifiedStore.make({
       pipeline: { retry: undefined },
       sources: [
-        {
-          name: "openai",
-          layer: OpenAiStore.layer({
-            apiKey: emulator.apiKey,
-            baseURL: emulator.url,
-            vectorStore: VectorStoreId.make(emulator.vectorStore)
-          })
-        },
+        { name: "openai", layer: openai(emulator) },
         { name: "memory", layer: MemoryStore.layerLexical() }
       ]
     })
@@ -478,15 +461,7 @@ it.live("what a mirror refuses for what it is holds nothing up and is counted", 
       pipeline,
       sources: [
         { name: "memory", layer: MemoryStore.layerLexical() },
-        {
-          name: "openai",
-          layer: OpenAiStore.layer({
-            apiKey: emulator.apiKey,
-            baseURL: emulator.url,
-            vectorStore: VectorStoreId.make(emulator.vectorStore),
-            pollInterval: "2 millis"
-          })
-        }
+        { name: "openai", layer: openai(emulator) }
       ]
     })
     const attributes = Object.fromEntries(Array.from({ length: 16 }, (_, i) => [`key${i}`, i]))
