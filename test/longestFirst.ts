@@ -19,8 +19,7 @@ const long = [
   "Classifier.real",
   "cli/otlp",
   "documented",
-  "fleet/SharedRateLimit",
-  "http/EventStream.cost"
+  "fleet/SharedRateLimit"
 ]
 
 /** So that both workers end together. Vitest knows how long a file takes only after it ran here once. */

@@ -178,7 +178,7 @@ describe("with a real Redis", () => {
         yield* trip(b)
         assert.isTrue(yield* isOpen(a))
         const [took] = yield* Effect.timed(succeed(c, "us"))
-        assert.isBelow(Duration.toMillis(took), 50)
+        assert.isBelow(Duration.toMillis(took), 500)
         assert.strictEqual(yield* c.breaker.state("eu"), "Closed")
         yield* server.start
         // The new Redis knows nothing; what a and b know is told again.
@@ -214,7 +214,7 @@ describe("with a real Redis", () => {
         yield* server.freeze
         yield* eventually("the loss is seen", Effect.map(a.connected, (is) => !is))
         const [took] = yield* Effect.timed(Effect.repeat(succeed(a), { times: 999 }))
-        assert.isBelow(Duration.toMillis(took), 200)
+        assert.isBelow(Duration.toMillis(took), 2_000)
         yield* server.thaw
         yield* eventually("it is back", a.connected)
       })

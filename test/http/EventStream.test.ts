@@ -1,6 +1,7 @@
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import { assert, it } from "@effect/vitest"
+import { assert, it, vi } from "@effect/vitest"
 import { Deferred, Effect, Layer, Metric } from "effect"
+import { Sse } from "effect/encoding"
 import { HttpRouter, HttpServer } from "effect/http"
 import { TestClock } from "effect/testing"
 import { createServer } from "node:http"
@@ -169,6 +170,26 @@ it.effect("counts a listener from its admission, though its stream begins later"
     assert.strictEqual(clients.filter(({ response }) => response.status === 200).length, 2)
   }).pipe(Effect.scoped, Effect.provide(served({ maxClients: 2 }, together)))
 })
+
+it.effect("writes an event and a snapshot once, whoever listens", () =>
+  Effect.gen(function*() {
+    const writing = vi.spyOn(Sse.encoder, "write")
+    yield* Effect.addFinalizer(() => Effect.sync(() => writing.mockRestore()))
+    const written = (name: string) =>
+      writing.mock.calls.filter(([event]) => event._tag === "Event" && event.event === name).length
+    const clients = yield* Effect.all(Array.from({ length: 100 }, () => listen()), { concurrency: "unbounded" })
+    const all = (count: number, name: string) =>
+      eventually(
+        () => clients.every((client) => client.messages().filter(({ event }) => event === name).length === count),
+        `not all have ${count} of ${name}`
+      )
+    yield* all(1, "snapshot")
+    yield* publish("first", "second", "third")
+    yield* all(3, "event")
+    yield* TestClock.adjust("1500 millis")
+    yield* all(2, "snapshot")
+    assert.deepStrictEqual({ events: written("event"), snapshots: written("snapshot") }, { events: 3, snapshots: 2 })
+  }).pipe(Effect.scoped, Effect.provide(served())))
 
 it.effect("a client that does not read loses events, and nobody else does", () =>
   Effect.gen(function*() {
