@@ -85,10 +85,9 @@ const table: { readonly [file: string]: Rows } = {
     "ties": "tie stability: the same input gives the same order, and what comes behind all moves nothing"
   },
   "../http/EventStream.test.ts": {
-    "a listener that was cut off": "resumes after the last id: no gap and no duplicate"
-  },
-  "../http/EventStream.cost.test.ts": {
-    "a listener that is slow": "200 listeners to the event stream, one of them stalled, leave the calls their time"
+    "a listener that was cut off": "resumes after the last id: no gap and no duplicate",
+    "a listener that is slow": "a client that does not read loses events, and nobody else does",
+    "many listeners": "writes an event and a snapshot once, whoever listens"
   },
   "../Telemetry.test.ts": {
     "metrics that are reset": "scenario 66: resets the named service alone, and leaves the Prometheus counters"
