@@ -4,7 +4,7 @@ import * as Deadline from "../Deadline.ts"
 import { attemptMillis } from "../Timeout.ts"
 import { arm, disarm, type Timer } from "./deadlineTimer.ts"
 import { liveClock } from "./liveClock.ts"
-import { Attempt, fail, interrupted, look, type Plan } from "./pipelineAttempt.ts"
+import { Attempt, fail, interrupted, look, type Plan, type Restore } from "./pipelineAttempt.ts"
 import type { AnyEffect, AnyExit, AnyFiber, Resume } from "./pipelineStages.ts"
 import type { Timed } from "./pipelineTimers.ts"
 
@@ -28,7 +28,7 @@ class Apart extends Attempt implements Timed {
   private onExit: ((exit: AnyExit) => void) | undefined = undefined
   private onValue: ((value: unknown) => void) | undefined = undefined
   private onError: ((error: unknown) => void) | undefined = undefined
-  /** Whether the frames of `framed` are around it, because it had to wait; then they deal with a failure. */
+  /** Whether the frame of `framed` is around it, because it had to wait; then that deals with a failure. */
   private inFrame = false
 
   begin(resume: Resume): Effect.Effect<void> | undefined {
@@ -37,16 +37,12 @@ class Apart extends Attempt implements Timed {
     if (answer === "Refused") {
       resume(this.rescue())
     } else {
-      // Asked again inside the frames, which are not there yet: what was taken outside of them could be lost.
+      // Asked again where nothing interrupts, which is not so here: what was taken before could be lost.
       this.untake()
       this.inFrame = true
-      resume(this.framed(Effect.suspend(() => this.proceed(this.ask()))))
+      resume(Effect.uninterruptibleMask((restore) => this.proceed(restore)))
     }
     return undefined
-  }
-
-  override asEffect(): AnyEffect {
-    return this.go()
   }
 
   /** Cancels its run of that number, if it is still in it. */
@@ -57,8 +53,8 @@ class Apart extends Attempt implements Timed {
     return this.child === undefined ? Effect.void : Fiber.interrupt(this.child)
   }
 
-  protected go(): AnyEffect {
-    return Effect.callback((resume) => this.launch(resume))
+  protected go(restore: Restore): AnyEffect {
+    return this.framed(restore, Effect.callback((resume) => this.launch(resume)))
   }
 
   /** Starts the admitted work and its timeout. Returns how to cancel it. */
@@ -131,7 +127,7 @@ class Apart extends Attempt implements Timed {
   }
 
   /** What it holds once it is started, it gives back when the work ends, which may be later than now. */
-  protected override leave(exit: AnyExit): undefined {
+  protected override leave(exit: AnyExit): void {
     if (this.phase === "Asking" || this.phase === "Admitted") super.leave(exit)
   }
 

@@ -4,7 +4,7 @@
  * All stages are plain cores (`admit`, `settle`), so that an attempt is one admission, one settlement and one pair of
  * clock reads, however many stages there are. Composed of one operator per policy it costs 1.4 to 2.4 times as much.
  */
-import { Cause, Clock, type Context, Duration, Effect, Effectable, Exit, type Tracer } from "effect"
+import { Cause, Clock, type Context, Duration, Effect, Exit, type Tracer } from "effect"
 import type * as Bulkhead from "../Bulkhead.ts"
 import * as Correlation from "../Correlation.ts"
 import * as Deadline from "../Deadline.ts"
@@ -57,11 +57,14 @@ export interface Plan {
   spare: Attempt | undefined
 }
 
+/** Lets interruptions in again: what a region that nothing interrupts gives for the time of waiting and working. */
+export type Restore = (effect: AnyEffect) => AnyEffect
+
 /** How far an attempt has come. */
 type Phase = "Asking" | "Admitted" | "Started" | "Settled"
 
 /** What the two kinds of attempts have in common: asking the stages, and the settlement. */
-export abstract class Attempt extends Effectable.Class<unknown, unknown> implements Bulkhead.Lease, RateLimit.Lease {
+export abstract class Attempt implements Bulkhead.Lease, RateLimit.Lease {
   /** Whether it has the bulkhead's permit. */
   held = false
   /** Whether it has taken from the rate limit. */
@@ -80,7 +83,6 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
   protected deadlineAt: number
 
   constructor(plan: Plan, fiber: AnyFiber) {
-    super()
     const { call, single, stages } = plan
     this.plan = plan
     this.fiber = fiber
@@ -110,8 +112,8 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
     if (!plan.single) plan.stages.retry?.budget?.deposit()
   }
 
-  /** Starts the admitted work. */
-  protected abstract go(): AnyEffect
+  /** Starts the admitted work, in its frame. */
+  protected abstract go(restore: Restore): AnyEffect
 
   protected now(): number {
     return this.clock.currentTimeMillisUnsafe()
@@ -151,26 +153,42 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
     return "Admitted"
   }
 
-  proceed(answer: Answer): AnyEffect {
+  /**
+   * Asks the stages and goes on as they answer.
+   *
+   * To be called where nothing interrupts: what is taken here is given back by the frame of the work, and between the
+   * two an interruption would lose it.
+   */
+  proceed(restore: Restore): AnyEffect {
     const { call, stages } = this.plan
-    switch (answer) {
+    switch (this.ask()) {
       case "Admitted":
-        return this.go()
+        return this.go(restore)
       case "Refused":
-        return this.failure!
+        return restore(this.rescue())
       case "AwaitLimit":
-        return this.queue(stages.rateLimit!.wait(this, { cost: call.cost }))
+        return this.queue(restore, stages.rateLimit!.wait(this, { cost: call.cost }))
       case "AwaitPermit":
-        return this.queue(stages.bulkhead!.wait(this, call.queue))
+        return this.queue(restore, stages.bulkhead!.wait(this, call.queue))
     }
   }
 
-  /** Runs the body inside the frames that give back what is held and deal with a failure. */
-  framed(body: AnyEffect): AnyEffect {
-    return Effect.catchCause(
-      Effect.onExitPrimitive(body, (exit) => this.leave(exit)),
-      (cause) => this.failure === undefined ? Effect.failCause(cause) : this.rescue()
-    )
+  /** The work in the frame that gives back what is held and deals with a failure. */
+  protected framed(restore: Restore, work: AnyEffect): AnyEffect {
+    return Effect.matchCauseEffect(restore(work), {
+      onSuccess: (value) => {
+        const exit = Exit.succeed(value)
+        this.leave(exit)
+        return exit
+      },
+      onFailure: (cause) => this.failed(restore, cause)
+    })
+  }
+
+  private failed(restore: Restore, cause: Cause.Cause<unknown>): AnyEffect {
+    const exit = Exit.failCause(cause)
+    this.leave(exit)
+    return this.failure === undefined ? exit : restore(this.rescue())
   }
 
   /** What a failure comes to: another attempt, or the failure. */
@@ -181,16 +199,20 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
   }
 
   /** Waits for its turn, or until the circuit opens, and asks everything again. */
-  private queue(wait: Effect.Effect<void, unknown>): AnyEffect {
+  private queue(restore: Restore, wait: Effect.Effect<void, unknown>): AnyEffect {
     const { circuit } = this
     const bounded = until(this.deadlineAt, wait)
-    return Effect.matchEffect(circuit === undefined ? bounded : Effect.raceFirst(bounded, this.trip(circuit)), {
-      onFailure: (error) => {
-        this.refuse(fail(error), this.now())
-        return this.failure!
-      },
-      onSuccess: () => Effect.suspend(() => this.proceed(this.ask()))
-    })
+    return Effect.matchCauseEffect(
+      restore(circuit === undefined ? bounded : Effect.raceFirst(bounded, this.trip(circuit))),
+      {
+        onFailure: (cause) => {
+          const refusal = cause.reasons.find(Cause.isFailReason)
+          if (refusal !== undefined) this.refuse(fail(refusal.error), this.now())
+          return this.failed(restore, cause)
+        },
+        onSuccess: () => this.proceed(restore)
+      }
+    )
   }
 
   private trip(circuit: CircuitCore): Effect.Effect<void> {
@@ -235,7 +257,7 @@ export abstract class Attempt extends Effectable.Class<unknown, unknown> impleme
     })
   }
 
-  protected leave(exit: AnyExit): undefined {
+  protected leave(exit: AnyExit): void {
     if (this.phase !== "Settled") this.settle(exit)
     this.giveBack()
   }

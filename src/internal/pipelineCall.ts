@@ -36,11 +36,13 @@ const attempt = (stages: Stages, call: Call, work: Work, single: boolean): AnyEf
       if (single || !isTraced(fiber)) return beginApart(plan, fiber, resume)
       return resume(traced(fiber, call, Effect.callback((resume) => beginApart(plan, runningFiber(), resume))))
     })
-    : Effect.withFiber((fiber) =>
-      single || !isTraced(fiber)
-        ? inPlace(plan, fiber)
-        : traced(fiber, call, Effect.withFiber((fiber) => inPlace(plan, fiber)))
-    )
+    : Effect.uninterruptibleMask((restore) => {
+      const fiber = runningFiber()
+      if (single || !isTraced(fiber)) return inPlace(plan, fiber, restore)
+      return restore(
+        traced(fiber, call, Effect.uninterruptibleMask((restore) => inPlace(plan, runningFiber(), restore)))
+      )
+    })
 }
 
 /** The attempts after the one whose failure this is. */
