@@ -4,6 +4,7 @@
  */
 import { assert, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Random, Scheduler } from "effect"
+import { TestClock } from "effect/testing"
 import * as Event from "../src/Event.ts"
 import * as Pipeline from "../src/Pipeline.ts"
 import { ProviderError, TemporaryFailureError } from "../src/ProviderError.ts"
@@ -213,3 +214,26 @@ it.effect("an interruption at every single step of a call loses nothing", () =>
       assert.isTrue(withdrawn >= model.retries && withdrawn <= model.announced, at)
     }
   }), 60_000)
+
+it.effect("whether work can be interrupted is as its caller has it, in each of many runs of one effect", () =>
+  Effect.gen(function*() {
+    const bulkhead = { limit: 1, queue: 5 }
+    for (const options of [{}, { timeout: "1 minute" }, { bulkhead }, { bulkhead, timeout: "1 minute" }] as const) {
+      const pipeline = yield* Pipeline.make({ provider: "p", retry: true, ...options })
+      let ended = 0
+      const work = Effect.sleep("1 second").pipe(
+        Effect.map(() => ended++),
+        pipeline.protect({ operation: "get", idempotent: true })
+      )
+      for (const [caller, expected] of [[work, 0], [Effect.uninterruptible(work), 2], [work, 0]] as const) {
+        ended = 0
+        // Where there is a queue, the second waits in it.
+        const fibers = [yield* Effect.forkChild(caller), yield* Effect.forkChild(caller)]
+        yield* TestClock.adjust("500 millis")
+        for (const fiber of fibers) fiber.interruptUnsafe()
+        yield* TestClock.adjust("2 seconds")
+        for (const fiber of fibers) assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(fiber)))
+        assert.strictEqual(ended, expected)
+      }
+    }
+  }))
