@@ -48,7 +48,7 @@ export class BulkheadCore {
   /** Gives a permit back: to the first in the queue, where there is one. */
   release(): void {
     this.running--
-    this.#serve()
+    if (this.queued > 0) this.#serve()
   }
 
   /**
