@@ -187,7 +187,8 @@ export const Shared = Context.Reference<SharedCache | undefined>("holdfast/Respo
  * The memory of the process is asked first. The store is asked on a miss, for at most `maxWait` (defaults to
  * `"250 millis"`), written in the background, and done without where it fails. An invalidation reaches the store at
  * once, and the memory of another process when the answer stops being fresh there. What another process is fetching
- * just then is kept, unless a tag of it is what was invalidated.
+ * just then is kept, unless a tag of it is what was invalidated. Answers are in the store of the cache's `name`, what is
+ * known of tags beside it in `<name>_tags`.
  */
 export const layerShared = (options?: {
   readonly maxWait?: Duration.Input | undefined

@@ -672,6 +672,22 @@ it.effect("an invalidation by one process holds for a third, and for what was be
     assert.strictEqual(yield* three.get("b", Effect.succeed(2), call), 2)
   }).pipe(Effect.provide(sharing)))
 
+it.effect("what a tag made invalid while it was being fetched stays so although everything is cleared meanwhile", () =>
+  Effect.gen(function*() {
+    const options = { name: "shared" } as const
+    const call = { schema: Schema.Number, tags: ["t"] }
+    const one = yield* ResponseCache.make<number>(options)
+    const two = yield* ResponseCache.make<number>(options)
+    const running = yield* Effect.forkChild(one.get("a", Effect.delay(Effect.succeed(1), "1 second"), call))
+    yield* TestClock.adjust("500 millis")
+    yield* two.invalidateTag("t")
+    yield* two.clear
+    yield* TestClock.adjust("500 millis")
+    yield* Fiber.join(running)
+    const three = yield* ResponseCache.make<number>(options)
+    assert.strictEqual(yield* three.get("a", Effect.succeed(2), call), 2)
+  }).pipe(Effect.provide(sharing)))
+
 it.effect("after an authorization failure no process reads the old answer back from the store", () =>
   Effect.gen(function*() {
     const options = { name: "shared", fresh: "10 seconds", revalidate: 0 } as const

@@ -90,13 +90,13 @@ export const make = Effect.fnUntraced(function*(maxWait: Duration.Input) {
     Effect.orElseSucceed(Effect.timeout(self, maxWait), () => instead)
 
   const open = Effect.fnUntraced(function*(name: string) {
-    const store = yield* persistence.make({
-      storeId: name,
-      timeToLive: (exit) => Exit.isSuccess(exit) ? keepMillisOf(exit.value) : 0
-    })
+    const timeToLive = (exit: Exit.Exit<unknown, unknown>) => Exit.isSuccess(exit) ? keepMillisOf(exit.value) : 0
+    const store = yield* persistence.make({ storeId: name, timeToLive })
+    // Apart, so that they outlive a `clear`: without them what others still fetch would be valid again.
+    const tagStore = yield* persistence.make({ storeId: `${name}_tags`, timeToLive })
     const versionsOf = (tags: ReadonlyArray<string>) =>
       Effect.map(
-        store.getMany(tags.map(versionKey)),
+        tagStore.getMany(tags.map(versionKey)),
         (exits) => exits.map((exit) => exit !== undefined && Exit.isSuccess(exit) ? exit.value.version : "")
       )
     const result: SharedStore = {
@@ -117,7 +117,7 @@ export const make = Effect.fnUntraced(function*(maxWait: Duration.Input) {
         bounded(store.set(answerKey(text, schema), Exit.succeed({ ...answer, keepMillis, versions })), undefined),
       drop: (text) => bounded(store.remove(answerKey(text, Schema.Unknown)), undefined),
       dropTag: (tag, keepMillis) =>
-        bounded(store.set(versionKey(tag), Exit.succeed({ version: crypto.randomUUID(), keepMillis })), undefined),
+        bounded(tagStore.set(versionKey(tag), Exit.succeed({ version: crypto.randomUUID(), keepMillis })), undefined),
       clear: bounded(store.clear, undefined)
     }
     return result
