@@ -225,6 +225,8 @@ const longestMillis = 30 * 24 * 3_600_000
 /** A refresh has this long, however late it begins. */
 const leastRefreshMillis = 30_000
 
+const startAtOnce = { startImmediately: true } as const
+
 const noTags: ReadonlyArray<string> = []
 
 /** The key of a call within a cache. */
@@ -337,7 +339,7 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
     remove(key)
     return store === undefined || schema === undefined
       ? Effect.void
-      : Effect.flatMap(Effect.forkIn(store.drop(key), scope, { startImmediately: true }), Fiber.await)
+      : Effect.flatMap(Effect.forkIn(store.drop(key), scope, startAtOnce), Fiber.await)
   }
 
   const throughStore = <E, R>(
@@ -357,7 +359,8 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
         return Effect.tap(lookup, (served) =>
           discarded()
             ? Effect.void
-            : Effect.forkIn(writeStore(store, key, served, versions, schema, nowOf(fiber)), scope))
+            // At once, so that whoever is answered and then makes it invalid comes after it.
+            : Effect.forkIn(writeStore(store, key, served, versions, schema, nowOf(fiber)), scope, startAtOnce))
       }))
 
   const writeStore = (

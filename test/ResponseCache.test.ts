@@ -614,18 +614,20 @@ it("interruption law and model: whoever is interrupted, nothing runs on, nobody 
 
 const sharing = Layer.provideMerge(ResponseCache.layerShared(), Persistence.layerMemory)
 
-/** A store that tells what it held a second ago, and takes a second to drop it. */
-const slowStore = Layer.effect(
-  Persistence.Persistence,
-  Effect.map(Persistence.Persistence, ({ make }) => ({
-    make: (options: Parameters<typeof make>[0]) =>
-      Effect.map(make(options), (store): Persistence.PersistenceStore => ({
-        ...store,
-        get: (key) => Effect.tap(store.get(key), () => Effect.sleep("1 second")),
-        remove: (key) => Effect.delay(store.remove(key), "1 second")
-      }))
-  }))
-).pipe(Layer.provide(Persistence.layerMemory))
+/** A store that tells what it held a second ago, and takes a second to drop it; as many to write as it is told. */
+const slowStore = ({ writes }: { readonly writes: number } = { writes: 0 }) =>
+  Layer.effect(
+    Persistence.Persistence,
+    Effect.map(Persistence.Persistence, ({ make }) => ({
+      make: (options: Parameters<typeof make>[0]) =>
+        Effect.map(make(options), (store): Persistence.PersistenceStore => ({
+          ...store,
+          get: (key) => Effect.tap(store.get(key), () => Effect.sleep("1 second")),
+          set: (key, value) => Effect.delay(store.set(key, value), Duration.seconds(writes)),
+          remove: (key) => Effect.delay(store.remove(key), "1 second")
+        }))
+    }))
+  ).pipe(Layer.provide(Persistence.layerMemory))
 
 it.effect.each(
   [
@@ -723,7 +725,7 @@ it.effect("the store drops what may not be read although the caller has gone mea
     const down = yield* Effect.forkChild(Effect.flip(one.serve("a", p.served, call)))
     yield* TestClock.adjust("1 second")
     assert.strictEqual(yield* Fiber.join(down), network)
-  }).pipe(Effect.provide(Layer.provide(ResponseCache.layerShared({ maxWait: "10 seconds" }), slowStore))))
+  }).pipe(Effect.provide(Layer.provide(ResponseCache.layerShared({ maxWait: "10 seconds" }), slowStore()))))
 
 it.effect("what invalidate, clear or set overtakes is not kept in the store either", () =>
   Effect.gen(function*() {
@@ -746,6 +748,30 @@ it.effect("what invalidate, clear or set overtakes is not kept in the store eith
     }
   }).pipe(Effect.provide(sharing)))
 
+it.effect("what is still being written to the store does not outlive invalidate or clear", () =>
+  Effect.gen(function*() {
+    const call = { schema: Schema.Number }
+    const overtakers = {
+      invalidate: (cache: ResponseCache.ResponseCache<number>) => cache.invalidate("a"),
+      clear: (cache: ResponseCache.ResponseCache<number>) => cache.clear
+    }
+    for (const [name, overtake] of Object.entries(overtakers)) {
+      const one = yield* ResponseCache.make<number>({ name })
+      const asked = yield* Effect.forkChild(one.get("a", Effect.succeed(1), call))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* Fiber.join(asked), 1)
+      const overtaken = yield* Effect.forkChild(overtake(one))
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(overtaken)
+      const two = yield* ResponseCache.make<number>({ name })
+      const again = yield* Effect.forkChild(two.get("a", Effect.succeed(2), call))
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* Fiber.join(again), 2, name)
+    }
+  }).pipe(
+    Effect.provide(Layer.provide(ResponseCache.layerShared({ maxWait: "10 seconds" }), slowStore({ writes: 3 })))
+  ))
+
 it.effect("what is read from the store while it is made invalid is not kept", () =>
   Effect.gen(function*() {
     const call = { schema: Schema.Number }
@@ -767,7 +793,7 @@ it.effect("what is read from the store while it is made invalid is not kept", ()
       ], { concurrency: 2 }))
       assert.strictEqual(yield* inAWhile(two.get("a", Effect.succeed(3), call)), 3, name)
     }
-  }).pipe(Effect.provide(Layer.provide(ResponseCache.layerShared({ maxWait: "10 seconds" }), slowStore))))
+  }).pipe(Effect.provide(Layer.provide(ResponseCache.layerShared({ maxWait: "10 seconds" }), slowStore()))))
 
 it.effect("a store that fails or hangs is done without", () =>
   Effect.gen(function*() {

@@ -2,7 +2,7 @@
  * Answers in a store that several processes share. Whatever goes wrong with the store is no failure of the call: it is
  * as if nothing were held.
  */
-import { type Duration, Effect, Exit, PrimaryKey, Schema, type Scope } from "effect"
+import { type Duration, Effect, Exit, PrimaryKey, Schema, type Scope, Semaphore } from "effect"
 import { Persistable, Persistence } from "effect/persistence"
 import { hash } from "node:crypto"
 
@@ -94,6 +94,28 @@ export const make = Effect.fnUntraced(function*(maxWait: Duration.Input) {
     const store = yield* persistence.make({ storeId: name, timeToLive })
     // Apart, so that they outlive a `clear`: without them what others still fetch would be valid again.
     const tagStore = yield* persistence.make({ storeId: `${name}_tags`, timeToLive })
+    const turns = new Map<string, { readonly lock: Semaphore.Semaphore; users: number }>()
+    /** One change of a key after the other: what is still being written must not arrive after its removal. */
+    const inTurn = <E>(text: string, change: Effect.Effect<void, E>): Effect.Effect<void> =>
+      Effect.acquireUseRelease(
+        Effect.sync(() => {
+          const turn = turns.get(text) ?? { lock: Semaphore.makeUnsafe(1), users: 0 }
+          turn.users++
+          turns.set(text, turn)
+          return turn
+        }),
+        ({ lock }) => lock.withPermit(bounded(change, undefined)),
+        (turn) =>
+          Effect.sync(() => {
+            if (--turn.users === 0) turns.delete(text)
+          })
+      )
+    const changesDone = Effect.suspend(() =>
+      Effect.forEach(Array.from(turns.values()), ({ lock }) => lock.withPermit(Effect.void), {
+        concurrency: "unbounded",
+        discard: true
+      })
+    )
     const versionsOf = (tags: ReadonlyArray<string>) =>
       Effect.map(
         tagStore.getMany(tags.map(versionKey)),
@@ -114,11 +136,11 @@ export const make = Effect.fnUntraced(function*(maxWait: Duration.Input) {
           { answer: undefined, versions: undefined }
         ),
       write: (text, answer, keepMillis, versions, schema) =>
-        bounded(store.set(answerKey(text, schema), Exit.succeed({ ...answer, keepMillis, versions })), undefined),
-      drop: (text) => bounded(store.remove(answerKey(text, Schema.Unknown)), undefined),
+        inTurn(text, store.set(answerKey(text, schema), Exit.succeed({ ...answer, keepMillis, versions }))),
+      drop: (text) => inTurn(text, store.remove(answerKey(text, Schema.Unknown))),
       dropTag: (tag, keepMillis) =>
         bounded(tagStore.set(versionKey(tag), Exit.succeed({ version: crypto.randomUUID(), keepMillis })), undefined),
-      clear: bounded(store.clear, undefined)
+      clear: Effect.andThen(changesDone, bounded(store.clear, undefined))
     }
     return result
   })
