@@ -826,6 +826,17 @@ it.effect("a store that fails or hangs is done without", () =>
     }
   }))
 
+it.effect("an answer that its schema no longer describes is asked for again, and its successor is shared", () =>
+  Effect.gen(function*() {
+    const call = { schema: Schema.String, tags: ["t"] }
+    const before = yield* ResponseCache.make<number>({ name: "shared" })
+    yield* before.get("a", Effect.succeed(1), { schema: Schema.Number, tags: ["t"] })
+    const one = yield* ResponseCache.make<string>({ name: "shared" })
+    assert.strictEqual(yield* one.get("a", Effect.succeed("one"), call), "one")
+    const two = yield* ResponseCache.make<string>({ name: "shared" })
+    assert.strictEqual(yield* two.get("a", Effect.succeed("two"), call), "one")
+  }).pipe(Effect.provide(sharing)))
+
 it.effect("without a schema nothing leaves the process", () =>
   Effect.gen(function*() {
     const one = yield* ResponseCache.make<number>({ name: "shared" })

@@ -121,11 +121,14 @@ export const make = Effect.fnUntraced(function*(maxWait: Duration.Input) {
         tagStore.getMany(tags.map(versionKey)),
         (exits) => exits.map((exit) => exit !== undefined && Exit.isSuccess(exit) ? exit.value.version : "")
       )
+    /** What cannot be read, such as an answer under an earlier schema, is none, and so is overwritten. */
+    const answerOf = <A>(text: string, schema: Schema.Codec<A, unknown>) =>
+      Effect.orElseSucceed(store.get(answerKey(text, schema)), () => undefined)
     const result: SharedStore = {
       read: (text, tags, schema) =>
         bounded(
           Effect.map(
-            Effect.all([store.get(answerKey(text, schema)), versionsOf(tags)], { concurrency: 2 }),
+            Effect.all([answerOf(text, schema), versionsOf(tags)], { concurrency: 2 }),
             ([exit, versions]) => ({
               answer: exit !== undefined && Exit.isSuccess(exit) && sameVersions(exit.value.versions, versions)
                 ? exit.value
