@@ -4,7 +4,7 @@
  */
 import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, Layer, Option, type Schema, type Scope } from "effect"
 import type { Persistence } from "effect/persistence"
-import { CacheCore, type Entry, estimateBytes, type Use } from "./internal/cacheCore.ts"
+import { CacheCore, type Entry, estimateBytes, isFresh, type Use } from "./internal/cacheCore.ts"
 import { cacheKey, scopedKey } from "./internal/cacheKey.ts"
 import { make as makeShared, type SharedAnswer, type SharedCache, type SharedStore } from "./internal/cacheShared.ts"
 import { checked, checks } from "./internal/options.ts"
@@ -423,7 +423,7 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
         counts.stale++
         call.onResult?.("stale")
         // May end at once and overwrite the entry.
-        const maxMillis = Math.max(leastRefreshMillis, core.revalidateUntil(entry) - now)
+        const maxMillis = Math.max(leastRefreshMillis, core.revalidateFor(entry, now))
         if (flights.refresh(workOf(call), fiber, maxMillis)) counts.refreshes++
       }
       return served
@@ -448,7 +448,7 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
       Effect.withFiber((fiber) => {
         const text = keyOf(key, options)
         const entry = core.entries.get(text)
-        if (entry !== undefined && (entry.freshUntil === Infinity || nowOf(fiber) < entry.freshUntil)) {
+        if (entry !== undefined && isFresh(entry, nowOf(fiber))) {
           counts.hits++
           core.touch(entry)
           return entry.payload

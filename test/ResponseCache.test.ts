@@ -54,6 +54,18 @@ it.effect("a fresh answer is served without asking, until its time is over", () 
     assert.strictEqual(p.calls, 2)
   }))
 
+it.effect("a clock that was set back by hours keeps no answer fresh for hours", () =>
+  Effect.gen(function*() {
+    yield* TestClock.setTime(36_000_000)
+    const cache = yield* ResponseCache.make<number>({ fresh: "1 minute" })
+    const p = provider(1)
+    yield* cache.get("a", p.lookup)
+    yield* TestClock.setTime(0)
+    yield* cache.get("a", p.lookup)
+    yield* cache.get("a", p.lookup)
+    assert.strictEqual(p.calls, 2)
+  }))
+
 it.effect("serve tells live from cached, with provider and age", () =>
   Effect.gen(function*() {
     const cache = yield* ResponseCache.make<number>()

@@ -39,8 +39,8 @@ export interface Entry<P> {
   readonly key: string
   payload: P
   madeAt: number
-  /** Fresh before this instant; `Infinity` where it never ages. */
-  freshUntil: number
+  /** Fresh for so long; `Infinity` where it never ages. */
+  freshMillis: number
   origin: Origin
   bytes: number
   older: Entry<P> | undefined
@@ -52,6 +52,11 @@ const isWorse = (a: Origin, b: Origin): boolean => {
   const lacks = (a.missing?.length ?? 0) - (b.missing?.length ?? 0)
   return lacks === 0 ? a.quality < b.quality : lacks > 0
 }
+
+/** On a clock that was set back an answer is as old as it is ahead, so that it does not stay fresh till the clock is back. */
+const ageOf = ({ madeAt }: Entry<unknown>, now: number): number => Math.abs(now - madeAt)
+
+export const isFresh = (entry: Entry<unknown>, now: number): boolean => ageOf(entry, now) < entry.freshMillis
 
 /** How an entry may be used now. */
 export type Use = "Fresh" | "Revalidate" | "IfError" | "Dead"
@@ -83,16 +88,18 @@ export class CacheCore<P> {
   }
 
   use(entry: Entry<P>, now: number): Use {
-    const past = now - entry.freshUntil
-    if (past < 0 || entry.freshUntil === Infinity) return "Fresh"
-    if (now - entry.madeAt >= this.settings.retentionMillis) return "Dead"
+    if (isFresh(entry, now)) return "Fresh"
+    const age = ageOf(entry, now)
+    if (age >= this.settings.retentionMillis) return "Dead"
+    const past = age - entry.freshMillis
     if (past < this.settings.revalidateMillis) return "Revalidate"
     return past < this.settings.staleMillis ? "IfError" : "Dead"
   }
 
-  /** Until when the entry may be served while a new one is fetched. */
-  revalidateUntil(entry: Entry<P>): number {
-    return Math.min(entry.freshUntil + this.settings.revalidateMillis, entry.madeAt + this.settings.retentionMillis)
+  /** How much longer the entry may be served while a new one is fetched, in milliseconds. */
+  revalidateFor(entry: Entry<P>, now: number): number {
+    const { retentionMillis, revalidateMillis } = this.settings
+    return Math.min(entry.freshMillis + revalidateMillis, retentionMillis) - ageOf(entry, now)
   }
 
   /** The entry under a key if it may still be served in some way; a dead one is dropped. */
@@ -116,7 +123,7 @@ export class CacheCore<P> {
       this.bytes += write.bytes - entry.bytes
       entry.payload = write.payload
       entry.madeAt = write.madeAt
-      entry.freshUntil = write.madeAt + write.freshMillis
+      entry.freshMillis = write.freshMillis
       entry.origin = write.origin
       entry.bytes = write.bytes
       this.tag(entry)
@@ -158,7 +165,7 @@ export class CacheCore<P> {
       key,
       payload,
       madeAt,
-      freshUntil: madeAt + freshMillis,
+      freshMillis,
       origin,
       bytes,
       older: undefined,

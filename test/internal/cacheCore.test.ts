@@ -40,16 +40,19 @@ it("what is kept in all ends every use of what is not fresh", () => {
     const core = new CacheCore<number>({ ...settings, retentionMillis })
     write(core, "a", 0)
     const entry = core.entries.get("a")!
-    assert.strictEqual(core.revalidateUntil(entry), until)
+    assert.strictEqual(core.revalidateFor(entry, 0), until)
     assert.strictEqual(core.use(entry, until - 1), until === 10 ? "Fresh" : "Revalidate")
     assert.strictEqual(core.use(entry, until), retentionMillis === Infinity ? "IfError" : "Dead")
   }
 })
 
-it("a clock that goes backwards makes nothing old", () => {
+it("on a clock that was set back an answer is as old as it is ahead", () => {
   const core = new CacheCore<number>(settings)
   write(core, "a", 1000)
-  assert.strictEqual(core.use(core.entries.get("a")!, 0), "Fresh")
+  const entry = core.entries.get("a")!
+  const uses: Array<Use> = [991, 990, 981, 980, 891, 890].map((now) => core.use(entry, now))
+  assert.deepStrictEqual(uses, ["Fresh", "Revalidate", "Revalidate", "IfError", "IfError", "Dead"])
+  assert.strictEqual(core.revalidateFor(entry, 985), 5)
 })
 
 it("scenario 42: one write over capacity evicts exactly one, an overwrite at capacity none", () => {
