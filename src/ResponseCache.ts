@@ -192,9 +192,13 @@ export const Shared = Context.Reference<SharedCache | undefined>("holdfast/Respo
  */
 export const layerShared = (options?: {
   readonly maxWait?: Duration.Input | undefined
-}): Layer.Layer<never, never, Persistence.Persistence> =>
-  Layer.effectContext(
-    Effect.map(makeShared(options?.maxWait ?? "250 millis"), (shared) => Context.make(Shared, shared))
+}): Layer.Layer<never, InvalidOptions, Persistence.Persistence> =>
+  Layer.effect(
+    Shared,
+    Effect.flatMap(
+      checked(() => checks("ResponseCache").millis("maxWait", options?.maxWait, "250 millis", { min: 1 })),
+      makeShared
+    )
   )
 
 const settingsOf = <A>(options: Options<A>) => {
@@ -276,6 +280,8 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
       ? Math.min(Duration.toMillis(Duration.fromInputUnsafe(current.fresh(value))), settings.retentionMillis)
       : settings.freshMillis
 
+  const bytesOf = (value: A): number => settings.maxBytes === Infinity ? 0 : (current.sizeOf ?? estimateBytes)(value)
+
   const servedOf = (
     { madeAt, origin: { missing, provider }, payload: { value } }: Entry<Exit.Success<A>>,
     use: Use,
@@ -299,7 +305,7 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
       origin: { provider, missing, quality: answer.quality, tags },
       madeAt,
       freshMillis,
-      bytes: settings.maxBytes === Infinity ? 0 : (current.sizeOf ?? estimateBytes)(value)
+      bytes: bytesOf(value)
     }, now)
   }
 
@@ -512,7 +518,7 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
       Effect.map(checked(() => settingsOf(options)), (next) => {
         current = options
         settings = next
-        core.configure(next)
+        core.configure(next, ({ value }) => bytesOf(value))
       }),
     stats: Effect.sync(() => ({
       ...counts,

@@ -440,6 +440,17 @@ it.effect("scenario 42: entries are bounded exactly, by number and by bytes", ()
     }
   }))
 
+it.effect("a bound on bytes that is set later holds for the answers that are there", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<string>()
+    for (const length of [400, 2000, 300, 500]) yield* cache.set(length, "x".repeat(length))
+    yield* cache.configure({ maxBytes: 1000, sizeOf: (value) => value.length })
+    const { bytes, entries, evictions } = yield* cache.stats
+    assert.deepStrictEqual({ bytes, entries, evictions }, { bytes: 800, entries: 2, evictions: 2 })
+    yield* cache.configure({})
+    assert.strictEqual((yield* cache.stats).bytes, 0)
+  }))
+
 it.effect("options that make no sense are refused by name", () =>
   Effect.gen(function*() {
     const fieldOf = (options: ResponseCache.Options) =>
@@ -448,6 +459,10 @@ it.effect("options that make no sense are refused by name", () =>
     assert.strictEqual(yield* fieldOf({ fresh: -1 }), "fresh")
     assert.strictEqual(yield* fieldOf({ maxBytes: 1.5 }), "maxBytes")
     assert.strictEqual(yield* fieldOf({ fresh: "2 minutes", cacheRetention: "1 minute" }), "cacheRetention")
+    for (const maxWait of [NaN, 0, -1, "Infinity"] as const) {
+      const layer = Layer.provide(ResponseCache.layerShared({ maxWait }), Persistence.layerMemory)
+      assert.strictEqual((yield* Effect.flip(Effect.scoped(Layer.build(layer)))).field, "maxWait")
+    }
   }))
 
 // -- single flight ---------------------------------------------------------------------------------------------------

@@ -74,9 +74,19 @@ export class CacheCore<P> {
     this.settings = settings
   }
 
-  /** Goes on under other settings; what is too much under them goes at once. */
-  configure(settings: CacheSettings): void {
+  /** Goes on under other settings and sizes; what is too much under them goes at once. */
+  configure(settings: CacheSettings, bytesOf: (payload: P) => number): void {
     this.settings = settings
+    for (const entry of this.entries.values()) {
+      const bytes = bytesOf(entry.payload)
+      if (this.fits(bytes)) {
+        this.bytes += bytes - entry.bytes
+        entry.bytes = bytes
+      } else {
+        this.remove(entry)
+        this.evictions++
+      }
+    }
     this.trim()
   }
 
@@ -112,8 +122,7 @@ export class CacheCore<P> {
 
   /** Stores an answer unless a better one is held or it is too large. Tells whether it did. */
   write(key: string, write: Write<P>, now: number): boolean {
-    // A size that is no number of bytes is no use: the sum would never be too large again.
-    if (!(write.bytes >= 0 && write.bytes <= this.settings.maxBytes) || this.settings.capacity === 0) return false
+    if (!this.fits(write.bytes) || this.settings.capacity === 0) return false
     const entry = this.held(key, now)
     if (entry === undefined) {
       this.insert(key, write)
@@ -131,6 +140,11 @@ export class CacheCore<P> {
     }
     this.trim()
     return true
+  }
+
+  /** A size that is no number of bytes is no use: the sum would never be too large again. */
+  private fits(bytes: number): boolean {
+    return bytes >= 0 && bytes <= this.settings.maxBytes
   }
 
   private trim(): void {

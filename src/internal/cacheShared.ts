@@ -2,7 +2,7 @@
  * Answers in a store that several processes share. Whatever goes wrong with the store is no failure of the call: it is
  * as if nothing were held.
  */
-import { type Duration, Effect, Exit, PrimaryKey, Schema, type Scope, Semaphore } from "effect"
+import { Effect, Exit, PrimaryKey, Schema, type Scope, Semaphore } from "effect"
 import { Persistable, Persistence } from "effect/persistence"
 import { hash } from "node:crypto"
 
@@ -84,10 +84,10 @@ const answerKey = <A>(text: string, schema: Schema.Codec<A, unknown>) => new Key
 const keepMillisOf = (value: unknown): number =>
   typeof value === "object" && value !== null && "keepMillis" in value ? Number(value.keepMillis) : 0
 
-export const make = Effect.fnUntraced(function*(maxWait: Duration.Input) {
+export const make = Effect.fnUntraced(function*(maxWaitMillis: number) {
   const persistence = yield* Persistence.Persistence
   const bounded = <A, E, B>(self: Effect.Effect<A, E>, instead: B): Effect.Effect<A | B> =>
-    Effect.orElseSucceed(Effect.timeout(self, maxWait), () => instead)
+    Effect.orElseSucceed(Effect.timeout(self, maxWaitMillis), () => instead)
 
   const open = Effect.fnUntraced(function*(name: string) {
     const timeToLive = (exit: Exit.Exit<unknown, unknown>) => Exit.isSuccess(exit) ? keepMillisOf(exit.value) : 0
