@@ -6,7 +6,13 @@ import { Cause, Clock, Context, Duration, Effect, Exit, Fiber, Layer, Option, ty
 import type { Persistence } from "effect/persistence"
 import { CacheCore, type Entry, estimateBytes, isFresh, type Use } from "./internal/cacheCore.ts"
 import { cacheKey, scopedKey } from "./internal/cacheKey.ts"
-import { make as makeShared, type SharedAnswer, type SharedCache, type SharedStore } from "./internal/cacheShared.ts"
+import {
+  make as makeShared,
+  sameVersions,
+  type SharedAnswer,
+  type SharedCache,
+  type SharedStore
+} from "./internal/cacheShared.ts"
 import { checked, checks } from "./internal/options.ts"
 import { SingleFlight, type Work } from "./internal/singleFlight.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
@@ -185,10 +191,13 @@ export const Shared = Context.Reference<SharedCache | undefined>("holdfast/Respo
  * **Details**
  *
  * The memory of the process is asked first. The store is asked on a miss, for at most `maxWait` (defaults to
- * `"250 millis"`), written in the background, and done without where it fails. An invalidation reaches the store at
- * once, and the memory of another process when the answer stops being fresh there. What another process is fetching
- * just then is kept, unless a tag of it is what was invalidated. Answers are in the store of the cache's `name`, what is
- * known of tags beside it in `<name>_tags`.
+ * `"250 millis"`), written in the background, and done without where it fails. Answers are in the store of the cache's
+ * `name`, what is known of tags beside it in `<name>_tags`.
+ *
+ * An invalidation reaches the store at once. Another process goes on with what it has in memory until it next asks
+ * itself: then it drops what was invalidated by a tag, while what was invalidated by its key, or cleared, may still be
+ * served there after failures. What another process is fetching just then is kept, unless a tag of it is what was
+ * invalidated.
  */
 export const layerShared = (options?: {
   readonly maxWait?: Duration.Input | undefined
@@ -295,14 +304,20 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
       : Served.stale(value, provider, age, failures)
   }
 
-  const keep = (key: string, tags: ReadonlyArray<string>, answer: SharedAnswer<A>, now: number): void => {
+  const keep = (
+    key: string,
+    tags: ReadonlyArray<string>,
+    answer: SharedAnswer<A>,
+    now: number,
+    versions?: ReadonlyArray<string>
+  ): void => {
     const freshMillis = freshMillisOf(answer.value)
     if (!(freshMillis > 0)) return
     const { madeAt, missing, provider, value } = answer
     core.write(key, {
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- it is one
       payload: Exit.succeed(value) as Exit.Success<A>,
-      origin: { provider, missing, quality: answer.quality, tags },
+      origin: { provider, missing, quality: answer.quality, tags, versions },
       madeAt,
       freshMillis,
       bytes: bytesOf(value)
@@ -352,12 +367,17 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
     { key, lookup, tags }: Call<A, E, R>,
     store: SharedStore,
     schema: Schema.Codec<A, unknown>,
-    discarded: () => boolean
+    discarded: () => boolean,
+    onRead: (versions: ReadonlyArray<string> | undefined) => void
   ): Effect.Effect<Served.Served<A>, E, R> =>
     Effect.flatMap(store.read(key, tags, schema), ({ answer, versions }) =>
       Effect.withFiber((fiber) => {
         const now = nowOf(fiber)
-        if (answer !== undefined && !discarded()) keep(key, tags, answer, now)
+        onRead(versions)
+        // Another process may have invalidated a tag of what is held here.
+        const before = core.entries.get(key)?.origin.versions
+        if (before !== undefined && versions !== undefined && !sameVersions(before, versions)) remove(key)
+        if (answer !== undefined && !discarded()) keep(key, tags, answer, now, versions)
         const entry = core.held(key, now)
         if (entry !== undefined && core.use(entry, now) === "Fresh") {
           return Effect.succeed(servedOf(entry, "Fresh", now))
@@ -385,32 +405,37 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
     return store.write(key, answer, keepMillis, versions, schema)
   }
 
-  const workOf = <E, R>(call: Call<A, E, R>): Work<Served.Served<A>, E, R> => ({
-    key: call.key,
-    tags: call.tags,
-    effect: (discarded) =>
-      Effect.tapError(
-        store === undefined || call.schema === undefined
-          ? call.lookup
-          : throughStore(call, store, call.schema, discarded),
-        // What may not be read, or is not there, is not served in a later outage either.
-        (error) => qualifies(error) || mayServeOld(error) || discarded() ? Effect.void : forget(call)
-      ),
-    onEnd: (exit, discarded, now) => {
-      const answer = exit._tag === "Failure" || discarded ? undefined : answerOf(exit.value, now)
-      if (answer !== undefined) keep(call.key, call.tags, answer, now)
-    },
-    late: call.late,
-    onJoin: (began) => {
-      if (began) counts.misses++
-      else counts.coalesced++
-      call.onResult?.(began ? "miss" : "coalesced")
-    },
-    ready: (fiber) => {
-      const served = fresh(call, fiber)
-      return served === undefined ? undefined : Exit.succeed(served)
+  const workOf = <E, R>(call: Call<A, E, R>): Work<Served.Served<A>, E, R> => {
+    let versions: ReadonlyArray<string> | undefined
+    return {
+      key: call.key,
+      tags: call.tags,
+      effect: (discarded) =>
+        Effect.tapError(
+          store === undefined || call.schema === undefined
+            ? call.lookup
+            : throughStore(call, store, call.schema, discarded, (read) => {
+              versions = read
+            }),
+          // What may not be read, or is not there, is not served in a later outage either.
+          (error) => qualifies(error) || mayServeOld(error) || discarded() ? Effect.void : forget(call)
+        ),
+      onEnd: (exit, discarded, now) => {
+        const answer = exit._tag === "Failure" || discarded ? undefined : answerOf(exit.value, now)
+        if (answer !== undefined) keep(call.key, call.tags, answer, now, versions)
+      },
+      late: call.late,
+      onJoin: (began) => {
+        if (began) counts.misses++
+        else counts.coalesced++
+        call.onResult?.(began ? "miss" : "coalesced")
+      },
+      ready: (fiber) => {
+        const served = fresh(call, fiber)
+        return served === undefined ? undefined : Exit.succeed(served)
+      }
     }
-  })
+  }
 
   const parts: Parts<A> = {
     qualifies: mayServeOld,

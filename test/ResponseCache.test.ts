@@ -701,6 +701,25 @@ it.effect("an invalidation by one process holds for a third, and for what was be
     assert.strictEqual(yield* three.get("b", Effect.succeed(2), call), 2)
   }).pipe(Effect.provide(sharing)))
 
+it.effect("what another process holds is not served in an outage after its tag was invalidated, once the store was asked", () =>
+  Effect.gen(function*() {
+    const options = { name: "shared", fresh: "10 seconds", revalidate: 0 } as const
+    const call = { schema: Schema.Number, tags: ["t"] }
+    const one = yield* ResponseCache.make<number>(options)
+    const two = yield* ResponseCache.make<number>(options)
+    const three = yield* ResponseCache.make<number>(options)
+    const p = provider(1)
+    // Made by one, read from the store by two.
+    for (const cache of [one, two]) yield* cache.serve("a", p.served, call)
+    yield* three.serve("other", p.served, { ...call, tags: ["u"] })
+    yield* three.invalidateTag("t")
+    yield* TestClock.adjust("1 minute")
+    p.answer = Exit.fail(network)
+    for (const cache of [one, two]) assert.strictEqual(yield* Effect.flip(cache.serve("a", p.served, call)), network)
+    const old = yield* three.serve("other", p.served, { ...call, tags: ["u"] })
+    assert.strictEqual(old._tag, "Stale")
+  }).pipe(Effect.provide(sharing)))
+
 it.effect("what a tag made invalid while it was being fetched stays so although everything is cleared meanwhile", () =>
   Effect.gen(function*() {
     const options = { name: "shared" } as const

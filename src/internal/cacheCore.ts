@@ -32,6 +32,8 @@ export interface Origin {
   /** A worse answer does not take the place of this one while it may still be served. */
   readonly quality: number
   readonly tags: ReadonlyArray<string>
+  /** The versions that the tags had in a shared store when the answer was asked for, where that is known. */
+  readonly versions: ReadonlyArray<string> | undefined
 }
 
 /** One answer held. */

@@ -151,5 +151,5 @@ export const make = Effect.fnUntraced(function*(maxWaitMillis: number) {
   return cache
 })
 
-const sameVersions = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
+export const sameVersions = (a: ReadonlyArray<string>, b: ReadonlyArray<string>): boolean =>
   a.length === b.length && a.every((version, index) => version === b[index])

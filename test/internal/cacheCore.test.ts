@@ -19,7 +19,13 @@ const write = (core: CacheCore<number>, key: string, now: number, more?: {
 }): boolean =>
   core.write(key, {
     payload: more?.value ?? 0,
-    origin: { provider: "p", missing: more?.missing, quality: more?.quality ?? 0, tags: more?.tags ?? [] },
+    origin: {
+      provider: "p",
+      missing: more?.missing,
+      quality: more?.quality ?? 0,
+      tags: more?.tags ?? [],
+      versions: undefined
+    },
     madeAt: now,
     freshMillis: 10,
     bytes: more?.bytes ?? 0
