@@ -191,8 +191,8 @@ export const Shared = Context.Reference<SharedCache | undefined>("holdfast/Respo
  * **Details**
  *
  * The memory of the process is asked first. The store is asked on a miss, for at most `maxWait` (defaults to
- * `"250 millis"`), written in the background, and done without where it fails. Answers are in the store of the cache's
- * `name`, what is known of tags beside it in `<name>_tags`.
+ * `"250 millis"`), written in the background, and done without where it fails; of an invalidation that it did not take
+ * the log tells. Answers are in the store of the cache's `name`, what is known of tags beside it in `<name>_tags`.
  *
  * An invalidation reaches the store at once. Another process goes on with what it has in memory until it next asks
  * itself: then it drops what was invalidated by a tag, while what was invalidated by its key, or cleared, may still be

@@ -1,5 +1,19 @@
 import { assert, expectTypeOf, it } from "@effect/vitest"
-import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Layer, Option, Random, Schema, Scope } from "effect"
+import {
+  Cause,
+  Clock,
+  Deferred,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Logger,
+  Option,
+  Random,
+  Schema,
+  Scope
+} from "effect"
 import { KeyValueStore, Persistence } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import * as Deadline from "../src/Deadline.ts"
@@ -841,7 +855,7 @@ it.effect("what is read from the store while it is made invalid is not kept", ()
     }
   }).pipe(Effect.provide(Layer.provide(ResponseCache.layerShared({ maxWait: "10 seconds" }), slowStore()))))
 
-it.effect("a store that fails or hangs is done without", () =>
+it.effect("a store that fails or hangs is done without, and an invalidation that it misses is logged", () =>
   Effect.gen(function*() {
     const broken = (effect: Effect.Effect<never, Persistence.PersistenceError>) =>
       Layer.provide(
@@ -860,15 +874,23 @@ it.effect("a store that fails or hangs is done without", () =>
       )
     const error = new Persistence.PersistenceError({ message: "gone" })
     for (const effect of [Effect.fail(error), Effect.never]) {
+      const warnings: Array<unknown> = []
       const fiber = yield* Effect.gen(function*() {
         const cache = yield* ResponseCache.make<number>()
         const first = yield* cache.get("a", Effect.succeed(1), { schema: Schema.Number, tags: ["t"] })
         yield* cache.invalidateTag("t")
         yield* Effect.flip(cache.get("b", Effect.fail(forbidden), { schema: Schema.Number }))
+        yield* cache.clear
         return first
-      }).pipe(Effect.provide(broken(effect)), Effect.forkChild)
+      }).pipe(
+        Effect.provide(broken(effect)),
+        Effect.provide(Logger.layer([Logger.make(({ message }) => void warnings.push(message))])),
+        Effect.forkChild
+      )
       yield* TestClock.adjust("1 second")
       assert.strictEqual(yield* Fiber.join(fiber), 1)
+      // A tag, a key, and all of it.
+      assert.lengthOf(warnings, 3)
     }
   }))
 

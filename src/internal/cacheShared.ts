@@ -94,9 +94,15 @@ export const make = Effect.fnUntraced(function*(maxWaitMillis: number) {
     const store = yield* persistence.make({ storeId: name, timeToLive })
     // Apart, so that they outlive a `clear`: without them what others still fetch would be valid again.
     const tagStore = yield* persistence.make({ storeId: `${name}_tags`, timeToLive })
+    /** One that the store did not take is told: what it was to end may be served again. */
+    const invalidation = <E>(self: Effect.Effect<void, E>): Effect.Effect<void> =>
+      Effect.catch(
+        Effect.timeout(self, maxWaitMillis),
+        (error) => Effect.logWarning(`The shared store of the cache ${name} did not take an invalidation`, error)
+      )
     const turns = new Map<string, { readonly lock: Semaphore.Semaphore; users: number }>()
     /** One change of a key after the other: what is still being written must not arrive after its removal. */
-    const inTurn = <E>(text: string, change: Effect.Effect<void, E>): Effect.Effect<void> =>
+    const inTurn = (text: string, change: Effect.Effect<void>): Effect.Effect<void> =>
       Effect.acquireUseRelease(
         Effect.sync(() => {
           const turn = turns.get(text) ?? { lock: Semaphore.makeUnsafe(1), users: 0 }
@@ -104,7 +110,7 @@ export const make = Effect.fnUntraced(function*(maxWaitMillis: number) {
           turns.set(text, turn)
           return turn
         }),
-        ({ lock }) => lock.withPermit(bounded(change, undefined)),
+        ({ lock }) => lock.withPermit(change),
         (turn) =>
           Effect.sync(() => {
             if (--turn.users === 0) turns.delete(text)
@@ -139,11 +145,14 @@ export const make = Effect.fnUntraced(function*(maxWaitMillis: number) {
           { answer: undefined, versions: undefined }
         ),
       write: (text, answer, keepMillis, versions, schema) =>
-        inTurn(text, store.set(answerKey(text, schema), Exit.succeed({ ...answer, keepMillis, versions }))),
-      drop: (text) => inTurn(text, store.remove(answerKey(text, Schema.Unknown))),
+        inTurn(
+          text,
+          bounded(store.set(answerKey(text, schema), Exit.succeed({ ...answer, keepMillis, versions })), undefined)
+        ),
+      drop: (text) => inTurn(text, invalidation(store.remove(answerKey(text, Schema.Unknown)))),
       dropTag: (tag, keepMillis) =>
-        bounded(tagStore.set(versionKey(tag), Exit.succeed({ version: crypto.randomUUID(), keepMillis })), undefined),
-      clear: Effect.andThen(changesDone, bounded(store.clear, undefined))
+        invalidation(tagStore.set(versionKey(tag), Exit.succeed({ version: crypto.randomUUID(), keepMillis }))),
+      clear: Effect.andThen(changesDone, invalidation(store.clear))
     }
     return result
   })
