@@ -201,13 +201,12 @@ const build = Effect.fnUntraced(function*<T>(
         }),
         (exit) => {
           if (index === NONE) return undefined
-          if (exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause)) {
-            core.release(index)
-            return undefined
-          }
+          // First: should the judge throw, the call has ended all the same.
+          core.release(index)
+          if (exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause)) return undefined
           const now = clock.currentTimeMillisUnsafe()
           const judgement = judge(exit)
-          core.settle(index, typeof judgement === "string" ? judgement : judgement.verdict, now - startedAt, now)
+          core.learn(index, typeof judgement === "string" ? judgement : judgement.verdict, now - startedAt, now)
           return undefined
         }
       )

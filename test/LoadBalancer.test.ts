@@ -1,5 +1,5 @@
 import { assert, expectTypeOf, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Fiber, Random, Schema } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Random, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as CircuitBreaker from "../src/CircuitBreaker.ts"
 import * as Fallback from "../src/Fallback.ts"
@@ -7,7 +7,7 @@ import { type Algorithm, BalancerCore, type BalancerSettings, NONE } from "../sr
 import { LatencyHistogram } from "../src/internal/latencyHistogram.ts"
 import type { InvalidOptions } from "../src/InvalidOptions.ts"
 import * as LoadBalancer from "../src/LoadBalancer.ts"
-import { NetworkError, ProviderError } from "../src/ProviderError.ts"
+import { type BreakerVerdict, NetworkError, ProviderError } from "../src/ProviderError.ts"
 import * as VirtualTime from "../src/testing/VirtualTime.ts"
 import { interruptedSomewhere, law, someSteps } from "./internal/interruptionLaw.ts"
 import { seeded } from "./internal/seeded.ts"
@@ -41,6 +41,16 @@ const tally = (core: BalancerCore, calls: number, call: (n: number) => number): 
   const counts = core.targets.map(() => 0)
   for (let n = 0; n < calls; n++) counts[call(n)]!++
   return counts
+}
+
+/** A call ends and is learnt from. */
+const settle = (
+  core: BalancerCore,
+  index: number,
+  ...outcome: readonly [BreakerVerdict, number, number]
+): void => {
+  core.release(index)
+  core.learn(index, ...outcome)
 }
 
 // -- fairness --------------------------------------------------------------------------------------------------------
@@ -90,7 +100,7 @@ it("weighted P2C: calls that end at once are shared by weight", () => {
   const core = coreOf([1, 2, 5])
   const counts = tally(core, 20_000, () => {
     const index = core.admit(0)
-    core.settle(index, "Success", 1, 0)
+    settle(core, index, "Success", 1, 0)
     return index
   })
   // Without load the first of the two drawn wins, and it is drawn by weight.
@@ -109,7 +119,7 @@ it("P2C: an idle target among busy ones draws a share of the calls, not the herd
     const core = coreOf(Array<number>(10).fill(1), { algorithm })
     for (let index = 0; index < 10; index++) {
       core.begin(index)
-      core.settle(index, "Success", 50, 0)
+      settle(core, index, "Success", 50, 0)
       if (index > 0) { for (let n = 0; n < 50; n++) core.begin(index) }
     }
     const counts = tally(core, 40, () => core.admit(0))
@@ -123,7 +133,7 @@ it("EWMA: a slow target gets little, and is asked again when what was seen has f
   const core = coreOf([1, 1, 1], { algorithm: "peak-ewma" })
   const call = (now: number): number => {
     const index = core.admit(now)
-    core.settle(index, "Success", index === 0 ? 500 : 20, now)
+    settle(core, index, "Success", index === 0 ? 500 : 20, now)
     return index
   }
   for (let now = 0; now < 100; now++) call(now)
@@ -136,11 +146,11 @@ it("EWMA: of a target that was never timed, or not for long, one call at a time 
   const core = coreOf([1, 1], { algorithm: "peak-ewma" })
   const known = (now: number): void => {
     core.begin(0)
-    core.settle(0, "Success", 50, now)
+    settle(core, 0, "Success", 50, now)
   }
   known(0)
   assert.strictEqual(tally(core, 15, () => core.admit(0))[1], 1)
-  core.settle(1, "Success", 5, 5)
+  settle(core, 1, "Success", 5, 5)
   // Faster, it may have more now; much later nobody knows any more.
   assert.isAbove(tally(core, 15, () => core.admit(5))[1]!, 5)
   while (core.targets[1]!.inFlight > 0) core.release(1)
@@ -151,12 +161,12 @@ it("EWMA: of a target that was never timed, or not for long, one call at a time 
 it("EWMA: one slow answer counts at once, quick ones make up for it slowly", () => {
   const core = coreOf([1, 1], { algorithm: "peak-ewma" })
   core.begin(0)
-  core.settle(0, "Success", 20, 0)
+  settle(core, 0, "Success", 20, 0)
   core.begin(0)
-  core.settle(0, "Success", 800, 10)
+  settle(core, 0, "Success", 800, 10)
   assert.strictEqual(core.targets[0]!.latency, 800)
   core.begin(0)
-  core.settle(0, "Success", 20, 20)
+  settle(core, 0, "Success", 20, 20)
   assert.isAbove(core.targets[0]!.latency, 700)
 })
 
@@ -169,7 +179,7 @@ it("P2C and EWMA: a target that fails fast attracts nobody", () => {
       const now = n * 5
       for (const call of running.splice(0)) {
         if (call.end > now) running.push(call)
-        else core.settle(call.index, call.index === 0 ? "Failure" : "Success", call.index === 0 ? 1 : 50, call.end)
+        else settle(core, call.index, call.index === 0 ? "Failure" : "Success", call.index === 0 ? 1 : 50, call.end)
       }
       const index = core.admit(now)
       running.push({ index, end: now + (index === 0 ? 1 : 50) })
@@ -183,9 +193,9 @@ it("P2C and EWMA: a target that fails fast attracts nobody", () => {
 it("ignored outcomes say nothing: a local refusal of 0 ms attracts nobody", () => {
   const core = coreOf([1, 1], { algorithm: "peak-ewma" })
   core.begin(0)
-  core.settle(0, "Success", 100, 0)
+  settle(core, 0, "Success", 100, 0)
   core.begin(0)
-  core.settle(0, "Ignored", 0, 10)
+  settle(core, 0, "Ignored", 0, 10)
   assert.deepInclude(core.targets[0]!, { latency: 100, seenAt: 0, inFlight: 0 })
 })
 
@@ -418,6 +428,20 @@ it.effect("counts a call as running until it ends, however it ends", () =>
     assert.strictEqual((yield* Effect.exit(broken))._tag, "Failure")
     assert.strictEqual(yield* running, 0)
     assert.strictEqual((yield* balancer.status)[0]!.calls, 5)
+  }))
+
+it.effect("a classify that throws is a defect of the call, which has ended all the same", () =>
+  Effect.gen(function*() {
+    const balancer = yield* LoadBalancer.make({
+      targets: [{ name: "a", target: 1 }],
+      classify: () => {
+        throw new Error("bug")
+      }
+    })
+    assert.isTrue(Exit.hasDies(yield* Effect.exit(balancer.execute(Effect.succeed))))
+    assert.isTrue(Exit.hasDies(yield* Effect.exit(balancer.on("a")(Effect.void))))
+    const [status] = yield* balancer.status
+    assert.deepInclude(status, { calls: 2, inFlight: 0 })
   }))
 
 it("interruption law: whatever is interrupted wherever, no call is left running", () => {

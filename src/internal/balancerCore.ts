@@ -1,6 +1,6 @@
 /**
- * Chooses among targets, free of effects: a call is admitted to a target, then settled with its outcome or released when
- * it was interrupted. Time is passed in, as epoch milliseconds.
+ * Chooses among targets, free of effects: a call is admitted to a target and released when it ends; its outcome is learnt
+ * from unless it was interrupted. Time is passed in, as epoch milliseconds.
  */
 import { Hash } from "effect"
 import type { BreakerVerdict } from "../ProviderError.ts"
@@ -91,7 +91,7 @@ export class BalancerCore {
     }
   }
 
-  /** The target of the next call, as its index, or `NONE`. To be settled or released. */
+  /** The target of the next call, as its index, or `NONE`. To be released when it ends. */
   admit(now: number, key?: string): number {
     this.look(now)
     const index = this.#choose(now, key)
@@ -106,11 +106,15 @@ export class BalancerCore {
     state.admitted++
   }
 
-  /** Takes the call's outcome. One that is ignored says nothing of the target, its latency neither. */
-  settle(index: number, outcome: BreakerVerdict, latencyMillis: number, now: number): void {
-    const state = this.targets[index]!
-    state.inFlight--
+  /** A call to this target ended. */
+  release(index: number): void {
+    this.targets[index]!.inFlight--
+  }
+
+  /** Takes a call's outcome. One that is ignored says nothing of the target, its latency neither. */
+  learn(index: number, outcome: BreakerVerdict, latencyMillis: number, now: number): void {
     if (outcome === "Ignored") return
+    const state = this.targets[index]!
     const kept = this.#kept(state, now)
     // A rise counts at once, a fall slowly.
     const latency = state.latency * kept
@@ -118,11 +122,6 @@ export class BalancerCore {
     const failing = state.failing * kept
     state.failing = failing + ((outcome === "Failure" ? 1 : 0) - failing) * failureStep
     state.seenAt = Math.max(state.seenAt, now)
-  }
-
-  /** The call was interrupted: it says nothing. */
-  release(index: number): void {
-    this.targets[index]!.inFlight--
   }
 
   /**
