@@ -9,6 +9,7 @@ import { Sink } from "./Event.ts"
 import { ProviderError, table } from "./ProviderError.ts"
 import { refusals } from "./Served.ts"
 import { Measurements, type ServiceReading } from "./Telemetry.ts"
+import * as Timeout from "./Timeout.ts"
 
 /** `NotConfigured` is nobody's fault: the provider has no credentials and takes no part. */
 export const State = Schema.Literals(["Healthy", "Degraded", "Failed", "NotConfigured"])
@@ -54,7 +55,7 @@ export interface Options {
   readonly degradedAt?: number | undefined
   /** How long a probe's answer holds. Defaults to `"10 seconds"`. */
   readonly probeTimeToLive?: Duration.Input | undefined
-  /** Defaults to `"5 seconds"`. */
+  /** How long a probe may take; one that takes longer or dies counts as failed. Defaults to `"5 seconds"`. */
   readonly probeTimeout?: Duration.Input | undefined
   /** How often providers that are not healthy are probed without being asked. Defaults to `"30 seconds"`. */
   readonly recheckEvery?: Duration.Input | undefined
@@ -182,10 +183,11 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const ask = Effect.fnUntraced(function*(provider: Provider) {
     if (provider.probe === undefined || provider.configured === false) return
     const asked = probes.get(provider.name)
-    if (asked !== undefined && (yield* Clock.currentTimeMillis) - asked.at < timeToLive) return
+    // A clock that was set back keeps no answer for longer than its time.
+    if (asked !== undefined && Math.abs((yield* Clock.currentTimeMillis) - asked.at) < timeToLive) return
     const failure = yield* provider.probe.pipe(
-      Effect.timeout(options.probeTimeout ?? "5 seconds"),
-      Effect.match({ onSuccess: () => undefined, onFailure: kindOf })
+      Timeout.attempt(options.probeTimeout ?? "5 seconds"),
+      Effect.matchCause({ onSuccess: () => undefined, onFailure: (cause) => kindOf(Cause.squash(cause)) })
     )
     // Where our own policies refused, nobody was asked; they have their say beside this.
     if (failure !== undefined && refusals.has(failure)) return
@@ -208,7 +210,10 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     yield* check()
   })
   yield* Effect.forkScoped(
-    Effect.forever(Effect.andThen(Effect.sleep(options.recheckEvery ?? "30 seconds"), recheck))
+    Effect.forever(Effect.andThen(
+      Effect.sleep(options.recheckEvery ?? "30 seconds"),
+      Effect.ignoreCause(recheck, { log: "Warn", message: "Health could not be checked" })
+    ))
   )
 
   return Health.of({ names, check, probe })
@@ -263,7 +268,7 @@ const byOutcomes = (reading: ServiceReading | undefined, degradedAt: number, ans
 export const kindOf = (failure: unknown): string =>
   failure instanceof ProviderError
     ? failure.category
-    : Cause.isTimeoutError(failure)
+    : Cause.isTimeoutError(failure) || failure instanceof Timeout.TimedOut
     ? "TIMEOUT"
     : Predicate.hasProperty(failure, "_tag")
     ? String(failure._tag)

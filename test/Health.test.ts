@@ -170,16 +170,64 @@ it.effect("a probe asks once for many, keeps its answer, and shows no provider's
     )
   }))
 
-it.effect("a provider that hangs is down after the time allowed", () =>
-  run(
-    { providers: [{ name: "openai", probe: Effect.never }] },
-    Effect.gen(function*() {
-      const fiber = yield* Effect.forkChild((yield* Health.Health).probe())
-      yield* TestClock.adjust("5 seconds")
-      const [verdict] = yield* Fiber.join(fiber)
-      assert.deepInclude(verdict, { state: "Failed", reasons: ["did not answer when asked: TIMEOUT"] })
+it.effect("a provider that hangs is down after the time allowed, though its probe ignores interruption", () =>
+  Effect.forEach([Effect.never, Effect.uninterruptible(Effect.never)], (probe) =>
+    run(
+      { providers: [{ name: "openai", probe }] },
+      Effect.gen(function*() {
+        const fiber = yield* Effect.forkChild((yield* Health.Health).probe())
+        yield* TestClock.adjust("5 seconds")
+        const [verdict] = yield* Fiber.join(fiber)
+        assert.deepInclude(verdict, { state: "Failed", reasons: ["did not answer when asked: TIMEOUT"] })
+      })
+    )))
+
+it.effect("a probe that dies is a failed one, and a check that does ends no later ones", () =>
+  Effect.gen(function*() {
+    let asked = 0
+    let broken = true
+    const probe = Effect.suspend(() => {
+      asked++
+      return broken ? Effect.die("bug") : Effect.void
     })
-  ))
+    const circuit = Effect.suspend(() =>
+      asked === 2 && broken
+        ? Effect.die("bug")
+        : Effect.succeed({ state: "Disabled", retryAfter: Duration.zero } as const)
+    )
+    yield* run(
+      { providers: [{ name: "openai", probe, circuit }] },
+      Effect.gen(function*() {
+        const health = yield* Health.Health
+        const [verdict] = yield* health.probe()
+        assert.deepInclude(verdict, { state: "Failed", reasons: ["did not answer when asked: UNKNOWN"] })
+        // The second probe dies, and so does the look at the circuit after it, once and for all.
+        yield* TestClock.adjust("90 seconds")
+        assert.strictEqual(asked, 2)
+        broken = false
+        yield* TestClock.adjust("30 seconds")
+        assert.strictEqual(asked, 3)
+        assert.deepStrictEqual(states(yield* health.check()), ["Healthy"])
+      })
+    )
+  }))
+
+it.effect("a probe's answer is not kept for longer on a clock that was set back", () =>
+  Effect.gen(function*() {
+    let asked = 0
+    yield* TestClock.setTime(3_600_000)
+    yield* run(
+      { providers: [{ name: "openai", probe: Effect.sync(() => void asked++) }] },
+      Effect.gen(function*() {
+        const health = yield* Health.Health
+        yield* health.probe()
+        yield* TestClock.setTime(0)
+        yield* health.probe()
+        yield* health.probe()
+        assert.strictEqual(asked, 2)
+      })
+    )
+  }))
 
 it.effect("scenario 50: finds out without traffic that a provider is back", () =>
   Effect.gen(function*() {
