@@ -63,6 +63,17 @@ it.effect("scenario 54: counts 2 successes and 1 failure as 3/2/1, with percenti
     assert.strictEqual(summary.total, 3)
   }).pipe(Effect.provide(layer())))
 
+it.effect("a latency that is no finite number spoils no sum, and no minute after it", () =>
+  Effect.gen(function*() {
+    const recorder = yield* recorderOf("neon", "search")
+    for (const latency of [Infinity, NaN, -5, 30]) yield* call(recorder, "success", latency)
+    yield* TestClock.adjust("2 minutes")
+    yield* call(recorder, "failure", Infinity)
+    const { summary } = yield* (yield* Telemetry.Measurements).read()
+    assert.strictEqual(summary.total, 5)
+    assert.strictEqual(summary.latency.mean, 6)
+  }).pipe(Effect.provide(layer())))
+
 it.effect("tells the percentiles of 1 to 1,000 ms within a bucket's width", () =>
   Effect.gen(function*() {
     const recorder = yield* recorderOf("neon", "search")
@@ -523,6 +534,22 @@ it.effect("tells how long each circuit was in each state, over the window that i
       Closed: 30_000
     })
   }).pipe(Effect.scoped, Effect.provide(layer())))
+
+it.effect("tells of circuits that came when as many as it can follow had come and gone", () =>
+  Effect.gen(function*() {
+    const measurements = yield* Telemetry.Measurements
+    const breaker = yield* CircuitBreaker.make({ failureThreshold: 1, recoveryTimeout: "1 hour", maxKeys: 2 })
+    yield* measurements.watch("openai", { breaker })
+    const fail = (key: string) => Effect.exit(breaker.execute({ key })(Effect.fail("down")))
+    for (const key of ["a", "b", "c", "d", "e", "f"]) {
+      yield* fail(key)
+      yield* TestClock.adjust("1 second")
+    }
+    const { services: [openai] } = yield* measurements.read({ services: ["openai"] })
+    const told = openai!.circuits.map(({ key, state }) => [key, state])
+    assert.deepStrictEqual(told, (yield* breaker.states).map(({ key, state }) => [key, state]))
+    assert.lengthOf(told, 2)
+  }).pipe(Effect.scoped, Effect.provide(layer({ maxSeries: 4 }))))
 
 it.effect("tells how long a service was at each level", () =>
   Effect.gen(function*() {

@@ -60,7 +60,7 @@ export interface Watch {
 /** How often the budget is looked at where nobody reads. */
 const budgetEvery = "5 seconds"
 
-/** Follows until the scope closes. At most `maxCircuits` circuits are told of. */
+/** Follows until the scope closes. At most `maxCircuits` circuits are told of at a time. */
 export const watch = Effect.fnUntraced(function*(
   { breaker, budget, level }: Watched,
   maxCircuits: number
@@ -110,7 +110,13 @@ export const watch = Effect.fnUntraced(function*(
     circuits: Effect.fnUntraced(function*(from) {
       if (breaker === undefined) return []
       const now = yield* Clock.currentTimeMillis
-      return (yield* breaker.states).flatMap(({ key, since, state }) => {
+      const states = yield* breaker.states
+      // Circuits come and go with their keys: those that are gone leave their room to those that came.
+      if (circuitClocks.size >= maxCircuits) {
+        const keys = new Set(states.map(({ key }) => key))
+        for (const key of circuitClocks.keys()) if (!keys.has(key)) circuitClocks.delete(key)
+      }
+      return states.flatMap(({ key, since, state }) => {
         const clock = circuitClock(key, stateOf(state), since)
         if (clock === undefined) return []
         clock.seen(stateOf(state), since)
