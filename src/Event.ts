@@ -3,6 +3,8 @@
  * never per successful call. Whoever wants them provides a `Sink`; `EventLog` keeps a bounded history and a live stream.
  */
 import { Clock, Context, Effect, Layer, PubSub, Schema, Stream } from "effect"
+import { checked, checks } from "./internal/options.ts"
+import type { InvalidOptions } from "./InvalidOptions.ts"
 
 const fact = <const Tag extends string, Fields extends Schema.Struct.Fields>(tag: Tag, fields: Fields) =>
   Schema.TaggedStruct(tag, { /** Epoch milliseconds. */ at: Schema.Finite, ...fields })
@@ -131,14 +133,14 @@ export class EventLog extends Context.Service<EventLog, {
   readonly since: (after?: number) => Stream.Stream<Entry>
 }>()("holdfast/Event/EventLog") {
   /** The log, and the `Sink` that feeds it. */
-  static readonly layer = (options?: Options): Layer.Layer<EventLog> =>
+  static readonly layer = (options?: Options): Layer.Layer<EventLog, InvalidOptions> =>
     Layer.effectContext(
       Effect.map(make(options), ({ log, sink }) => Context.make(EventLog, log).pipe(Context.add(Sink, sink)))
     )
 }
 
 const make = Effect.fnUntraced(function*(options?: Options) {
-  const capacity = options?.capacity ?? 1_000
+  const capacity = yield* checked(() => checks("Event").int("capacity", options?.capacity, 1_000))
   const epoch = yield* Clock.currentTimeMillis
   const ofCalls: Array<Entry> = []
   const others: Array<Entry> = []

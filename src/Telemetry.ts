@@ -1,6 +1,7 @@
 /** One source for every view of what happened: counters and latency histograms by service and operation. */
 import { Clock, Context, Duration, Effect, Layer, type Scope } from "effect"
 import type { Shown } from "./internal/metricRegistry.ts"
+import { checked, checks } from "./internal/options.ts"
 import * as metrics from "./internal/telemetryMetrics.ts"
 import * as series from "./internal/telemetrySeries.ts"
 import { cacheField, type CacheResult, type Completeness, type Totals, totals } from "./internal/telemetryTotals.ts"
@@ -13,6 +14,7 @@ import {
   type Watched
 } from "./internal/telemetryWatch.ts"
 import { addRow, type Row, windowStart } from "./internal/windowedCounts.ts"
+import type { InvalidOptions } from "./InvalidOptions.ts"
 import type { ReasonTag } from "./ProviderError.ts"
 
 export type { CacheResult, Completeness, Latency, Totals } from "./internal/telemetryTotals.ts"
@@ -144,7 +146,7 @@ export class Measurements extends Context.Service<Measurements, {
 }>()("holdfast/Telemetry/Measurements") {}
 
 /** The recorders, and what they counted; the same counters as Effect metrics, for Prometheus and OTLP. */
-export const layer = (options?: Options): Layer.Layer<Measurements> =>
+export const layer = (options?: Options): Layer.Layer<Measurements, InvalidOptions> =>
   Layer.effectContext(
     Effect.map(make(options), ({ measurements, telemetry }) =>
       Context.make(Measurements, measurements).pipe(Context.add(Telemetry, telemetry)))
@@ -172,7 +174,7 @@ interface Service {
 const other = "other"
 
 const make = Effect.fnUntraced(function*(options?: Options) {
-  const maxSeries = options?.maxSeries ?? 1_000
+  const maxSeries = yield* checked(() => checks("Telemetry").int("maxSeries", options?.maxSeries, 1_000))
   const context = yield* Effect.context()
   const startedAt = yield* Clock.currentTimeMillis
   const services = new Map<string, Service>()

@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { Effect, Fiber, Stream } from "effect"
+import { Effect, Fiber, Layer, Stream } from "effect"
 import * as Event from "../src/Event.ts"
 
 const noted = (index: number) => Event.Noted.make({ at: index, subject: "s", message: String(index) })
@@ -58,3 +58,11 @@ it.effect("a reader that does not keep up loses the oldest, and holds up nobody"
     yield* Fiber.interrupt(slow)
     assert.isAtMost(seen.length, 1)
   }).pipe(Effect.provide(Event.EventLog.layer({ capacity: 10 }))))
+
+it.effect("a capacity that is no whole number is refused by name", () =>
+  Effect.gen(function*() {
+    for (const capacity of [NaN, -1, 0.5, Infinity]) {
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(Event.EventLog.layer({ capacity }))))
+      assert.deepInclude(error, { module: "Event", field: "capacity" })
+    }
+  }))

@@ -198,6 +198,14 @@ it.effect("counts what is beyond the bound as other", () =>
     assert.strictEqual(services[0]?.operations.find(({ operation }) => operation === "other")?.total, 16)
   }).pipe(Effect.provide(layer({ maxSeries: 4 }))))
 
+it.effect("a bound that is no whole number is refused by name", () =>
+  Effect.gen(function*() {
+    for (const maxSeries of [NaN, -1, Infinity]) {
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(layer({ maxSeries }))))
+      assert.deepInclude(error, { module: "Telemetry", field: "maxSeries" })
+    }
+  }))
+
 it.effect("gives the same recorder for the same names", () =>
   Effect.gen(function*() {
     assert.strictEqual(yield* recorderOf("neon", "search"), yield* recorderOf("neon", "search"))
