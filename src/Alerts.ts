@@ -30,6 +30,7 @@ export const Condition = Schema.Union([
     objective: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 0.999_999 })),
     factor: Schema.Finite.check(Schema.isGreaterThan(0)),
     longMillis: Millis,
+    /** No longer than `longMillis`. */
     shortMillis: Millis
   }),
   /** The share of failed calls is above `above`. */
@@ -59,7 +60,7 @@ export const Rule = Schema.Struct({
   severity: Severity,
   condition: Condition,
   /** Fewer calls in the (longest) range say nothing. Defaults to 20; circuits, levels and gauges need none. */
-  minEvents: Schema.optionalKey(Schema.Int),
+  minEvents: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))),
   /** How long the condition must hold. Defaults to 0. */
   forMillis: Schema.optionalKey(Millis),
   /** How long after resolving the rule cannot fire again. Defaults to 5 minutes. */
@@ -159,6 +160,11 @@ const settingsOf = ({ gauges = {}, interval, rules }: Options) => {
   rules.forEach(({ condition, name }, index) => {
     const first = rules.findIndex((other) => other.name === name)
     ensure(first === index, `rules.${index}.name`, `must be unique; rules.${first} has it, too`)
+    ensure(
+      condition._tag !== "BurnRate" || condition.shortMillis <= condition.longMillis,
+      `rules.${index}.condition.shortMillis`,
+      "must not be longer than longMillis"
+    )
     ensure(
       condition._tag !== "Gauge" || Object.hasOwn(gauges, condition.gauge),
       `rules.${index}.condition.gauge`,
@@ -379,9 +385,10 @@ export interface WebhookOptions {
  */
 export const webhook = Effect.fnUntraced(function*(
   options: WebhookOptions
-): Effect.fn.Return<Notifier, never, HttpClient.HttpClient> {
+): Effect.fn.Return<Notifier, InvalidOptions, HttpClient.HttpClient> {
+  const retries = yield* checked(() => checks("Alerts").int("retries", options.retries, 4))
   const client = HttpClient.filterStatusOk(yield* HttpClient.HttpClient)
-  const schedule = Schedule.max([Schedule.exponential("1 second"), Schedule.recurs(options.retries ?? 4)])
+  const schedule = Schedule.max([Schedule.exponential("1 second"), Schedule.recurs(retries)])
   const notify = Effect.fnUntraced(function*(notice: Notice) {
     const body = JSON.stringify(notice)
     const signature = options.secret === undefined ? undefined : yield* sign(Redacted.value(options.secret), body)

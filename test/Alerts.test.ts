@@ -244,8 +244,15 @@ it.effect("a gauge that fails, hangs or gives no number says nothing for that lo
 it.effect("rules and an interval that make no sense are refused by name", () =>
   Effect.gen(function*() {
     const burn = (objective: number): Alerts.Rule => Alerts.defaultRules("orders", objective)[0]!
+    const swapped: Alerts.Rule = {
+      name: "swapped",
+      severity: "page",
+      condition: { _tag: "BurnRate", service: "a", objective: 0.9, factor: 2, longMillis: 60_000, shortMillis: 60_001 }
+    }
     const refused: ReadonlyArray<readonly [field: string, options: Alerts.Options]> = [
       ["rules.0.condition.objective", { rules: [burn(1)] }],
+      ["rules.0.condition.shortMillis", { rules: [swapped] }],
+      ["rules.0.minEvents", { rules: [{ ...errorRate, minEvents: -1 }] }],
       ["rules.1.name", { rules: [errorRate, { ...above("lag"), name: "" }] }],
       ["rules.1.name", { rules: [errorRate, { ...burn(0.9), name: errorRate.name }] }],
       ["rules.0.condition.gauge", { rules: [above("lag")], gauges: { "lag ": Effect.succeed(0) } }],
@@ -260,6 +267,12 @@ it.effect("rules and an interval that make no sense are refused by name", () =>
       assert.deepStrictEqual([error.module, error.field], ["Alerts", field])
     }
     yield* Effect.scoped(Layer.build(alerting({ rules: [burn(0.99), errorRate], interval: "100 millis" })))
+    const client = HttpClient.make(() => Effect.die("not called"))
+    for (const retries of [NaN, -1, 0.5, Infinity]) {
+      const webhook = Alerts.webhook({ url: "http://127.0.0.1/hook", retries })
+      const error = yield* Effect.flip(Effect.provideService(webhook, HttpClient.HttpClient, client))
+      assert.deepInclude(error, { module: "Alerts", field: "retries" })
+    }
   }))
 
 it.effect("a notifier that fails or hangs holds nobody up", () => {
