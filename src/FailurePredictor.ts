@@ -129,7 +129,7 @@ const quietMillis = 100
 export const settingsOf = (options: Omit<Options, "name" | "classify">) => {
   const check = checks("FailurePredictor")
   return {
-    mode: options.mode ?? "shadow",
+    mode: check.oneOf("mode", options.mode ?? "shadow", ["shadow", "shed"]),
     leastShare: check.ratio("leastShare", options.leastShare, 0.1),
     horizonMillis: check.millis("horizon", options.horizon, "5 minutes", { min: 1 }),
     rules: {

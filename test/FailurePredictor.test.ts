@@ -169,3 +169,12 @@ it.effect("refuses senseless options by name", () =>
       assert.deepStrictEqual([error.module, error.field], ["FailurePredictor", field])
     }
   }))
+
+it.effect("options that make no sense are refused by name", () =>
+  Effect.gen(function*() {
+    const fieldOf = (options: FailurePredictor.Options) =>
+      Effect.map(Effect.flip(FailurePredictor.make(options)), ({ field }) => field)
+    assert.strictEqual(yield* fieldOf({ mode: "shedding" as "shed" }), "mode")
+    assert.strictEqual(yield* fieldOf({ leastShare: 0 }), "leastShare")
+    assert.strictEqual(yield* fieldOf({ horizon: NaN }), "horizon")
+  }))
