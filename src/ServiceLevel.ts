@@ -119,7 +119,7 @@ export interface Service {
   readonly reset: Effect.Effect<void>
   /** What a check does: moves the level by one step at most, and only when it has been bad or good for long enough. */
   readonly observe: (reading: Reading) => Effect.Effect<Level>
-  /** Goes on under other times and counts; level, service and checks stay. */
+  /** Goes on under other times and counts, `checkEvery` from the next check on; level, service and checks stay. */
   readonly configure: (options: Options) => Effect.Effect<void, InvalidOptions>
   /** Makes the checks now. */
   readonly check: Effect.Effect<Level>
@@ -235,8 +235,12 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const observe = ({ reason, target }: Reading): Effect.Effect<Level> =>
-    change(reason === "" ? "checks are good" : reason, (now) => {
-      MutableRef.update(state, (state) => internal.checked(state, target, reason, now, settings))
+    Effect.suspend(() => {
+      const better = internal.rankOf(target) < internal.rankOf(MutableRef.get(state).level)
+      const why = target === "Full" ? "checks are good" : better ? `checks are better: ${reason}` : reason
+      return change(why, (now) => {
+        MutableRef.update(state, (state) => internal.checked(state, target, reason, now, settings))
+      })
     })
 
   const check = Effect.suspend(() =>

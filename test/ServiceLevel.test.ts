@@ -151,6 +151,26 @@ it.effect("it recovers by whole levels: a half moves nothing, and what is no num
     assert.strictEqual(yield* level.recover(Infinity), "Full")
   }))
 
+it.effect("a level that rises is not told with what is still wrong as the reason", () =>
+  Effect.gen(function*() {
+    const level = yield* ServiceLevel.make({ badChecks: 1, spacing: 0, dwell: 0 })
+    const read = yield* Effect.forkChild(Stream.runCollect(Stream.take(level.changes, 4)), { startImmediately: true })
+    const readings = [["Basic", "db is down"], ["Basic", "db is down"], ["Reduced", "cache is slow"], [
+      "Full",
+      ""
+    ]] as const
+    for (const [target, reason] of readings) {
+      yield* level.observe({ target, reason })
+      yield* level.observe({ target, reason })
+    }
+    assert.deepStrictEqual((yield* Fiber.join(read)).map(({ reason, to }) => [to, reason]), [
+      ["Reduced", "db is down"],
+      ["Basic", "db is down"],
+      ["Reduced", "checks are better: cache is slow"],
+      ["Full", "checks are good"]
+    ])
+  }))
+
 it.effect("an operator's level holds against the checks until it expires, and those who watch are told", () =>
   Effect.gen(function*() {
     const events: Array<Event.Event> = []
