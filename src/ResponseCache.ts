@@ -374,10 +374,13 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
       Effect.withFiber((fiber) => {
         const now = nowOf(fiber)
         onRead(versions)
+        const before = core.held(key, now)
         // Another process may have invalidated a tag of what is held here.
-        const before = core.entries.get(key)?.origin.versions
-        if (before !== undefined && versions !== undefined && !sameVersions(before, versions)) remove(key)
-        if (answer !== undefined && !discarded()) keep(key, tags, answer, now, versions)
+        const isInvalid = before?.origin.versions !== undefined && versions !== undefined &&
+          !sameVersions(before.origin.versions, versions)
+        if (isInvalid) remove(key)
+        const isNews = answer !== undefined && (before === undefined || isInvalid || answer.madeAt > before.madeAt)
+        if (isNews && !discarded()) keep(key, tags, answer, now, versions)
         const entry = core.held(key, now)
         if (entry !== undefined && core.use(entry, now) === "Fresh") {
           return Effect.succeed(servedOf(entry, "Fresh", now))

@@ -855,6 +855,35 @@ it.effect("what is read from the store while it is made invalid is not kept", ()
     }
   }).pipe(Effect.provide(Layer.provide(ResponseCache.layerShared({ maxWait: "10 seconds" }), slowStore()))))
 
+it.effect("an answer that the store missed is not given up for the older one that it has", () =>
+  Effect.gen(function*() {
+    const store = { writes: true }
+    const forgetful = Layer.effect(
+      Persistence.Persistence,
+      Effect.map(Persistence.Persistence, ({ make }) => ({
+        make: (options: Parameters<typeof make>[0]) =>
+          Effect.map(make(options), (own): Persistence.PersistenceStore => ({
+            ...own,
+            set: (key, value) => Effect.suspend(() => store.writes ? own.set(key, value) : Effect.void)
+          }))
+      }))
+    ).pipe(Layer.provide(Persistence.layerMemory))
+    yield* Effect.gen(function*() {
+      const cache = yield* ResponseCache.make<number>({ fresh: "10 seconds", revalidate: 0 })
+      const call = { schema: Schema.Number }
+      const p = provider(1)
+      yield* cache.serve("a", p.served, call)
+      store.writes = false
+      yield* TestClock.adjust("20 seconds")
+      p.answer = Exit.succeed(2)
+      yield* cache.serve("a", p.served, call)
+      yield* TestClock.adjust("20 seconds")
+      p.answer = Exit.fail(network)
+      const old = yield* cache.serve("a", p.served, call)
+      assert.deepStrictEqual([old.value, Served.ageOf(old)], [2, 20_000])
+    }).pipe(Effect.provide(Layer.provide(ResponseCache.layerShared(), forgetful)))
+  }))
+
 it.effect("a store that fails or hangs is done without, and an invalidation that it misses is logged", () =>
   Effect.gen(function*() {
     const broken = (effect: Effect.Effect<never, Persistence.PersistenceError>) =>
