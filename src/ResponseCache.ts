@@ -348,19 +348,20 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
     if (entry !== undefined) core.remove(entry)
   }
 
+  /** The store is waited for, but not given up with who waits: else the answer would come back. */
+  const inStore = (change: Effect.Effect<void>): Effect.Effect<void> =>
+    Effect.flatMap(Effect.forkIn(change, scope, startAtOnce), Fiber.await)
+
   /** From memory at once, and again when the store is done: till then it may have been read there. */
   const drop = (fromStore: (store: SharedStore) => Effect.Effect<void>, fromMemory: () => void): Effect.Effect<void> =>
     Effect.suspend(() => {
       fromMemory()
-      return store === undefined ? Effect.void : Effect.andThen(fromStore(store), Effect.sync(fromMemory))
+      return store === undefined ? Effect.void : inStore(Effect.andThen(fromStore(store), Effect.sync(fromMemory)))
     })
 
-  /** Memory goes first, and the store is waited for, but not given up with who waits: else the answer would come back. */
   const forget = ({ key, schema }: Pick<Call<A>, "key" | "schema">): Effect.Effect<void> => {
     remove(key)
-    return store === undefined || schema === undefined
-      ? Effect.void
-      : Effect.flatMap(Effect.forkIn(store.drop(key), scope, startAtOnce), Fiber.await)
+    return store === undefined || schema === undefined ? Effect.void : inStore(store.drop(key))
   }
 
   const throughStore = <E, R>(

@@ -787,6 +787,23 @@ it.effect("the store drops what may not be read although the caller has gone mea
     assert.strictEqual(yield* Fiber.join(down), network)
   }).pipe(Effect.provide(Layer.provide(ResponseCache.layerShared({ maxWait: "10 seconds" }), slowStore()))))
 
+it.effect("an invalidation reaches the store although its caller has gone meanwhile", () =>
+  Effect.gen(function*() {
+    const one = yield* ResponseCache.make<number>()
+    const call = { schema: Schema.Number }
+    const asked = yield* Effect.forkChild(one.get("a", Effect.succeed(1), call))
+    yield* TestClock.adjust("1 second")
+    yield* Fiber.join(asked)
+    const invalidating = yield* Effect.forkChild(one.invalidate("a"))
+    yield* TestClock.adjust("500 millis")
+    yield* Fiber.interrupt(invalidating)
+    yield* TestClock.adjust("500 millis")
+    const two = yield* ResponseCache.make<number>()
+    const again = yield* Effect.forkChild(two.get("a", Effect.succeed(2), call))
+    yield* TestClock.adjust("1 second")
+    assert.strictEqual(yield* Fiber.join(again), 2)
+  }).pipe(Effect.provide(Layer.provide(ResponseCache.layerShared({ maxWait: "10 seconds" }), slowStore()))))
+
 it.effect("what invalidate, clear or set overtakes is not kept in the store either", () =>
   Effect.gen(function*() {
     const call = { schema: Schema.Number }
