@@ -12,7 +12,7 @@ import * as Served from "./Served.ts"
 // -- modes -----------------------------------------------------------------------------------------------------------
 
 /** How a call deals with failures. `A` is the type of its answer. */
-export type Mode<A = unknown> = Graceful<A, "Partial" | "Default"> | Silent<A> | Cached | Partial<A> | FailFast
+export type Mode<A = unknown> = Graceful<A, "Partial" | "Default"> | Silent<A> | Cached | Partial<A, A> | FailFast
 
 /** See `graceful`. `K` are the kinds of answer that it adds. */
 export interface Graceful<out A, out K extends "Partial" | "Default"> {
@@ -39,10 +39,10 @@ export interface Cached {
   readonly _tag: "Cached"
 }
 
-/** See `partial`. */
-export interface Partial<in out A> {
+/** See `partial`. Answers are an `A`, what they are combined into is a `B`. */
+export interface Partial<in A, out B> {
   readonly _tag: "Partial"
-  readonly combine: (answers: ReadonlyArray<Answered<A>>) => A
+  readonly combine: (answers: ReadonlyArray<Answered<A>>) => B
   readonly options: GatherOptions
 }
 
@@ -94,9 +94,9 @@ export const silent = <A>(empty: A): Silent<A> => ({ _tag: "Silent", empty })
 export const cached = (): Cached => ({ _tag: "Cached" })
 
 /** All providers at once; enough of their answers are combined into one. */
-export const partial = <A>(
-  options: GatherOptions & { readonly combine: (answers: ReadonlyArray<Answered<A>>) => A }
-): Partial<A> => ({ _tag: "Partial", combine: options.combine, options })
+export const partial = <A, B>(
+  options: GatherOptions & { readonly combine: (answers: ReadonlyArray<Answered<A>>) => B }
+): Partial<A, B> => ({ _tag: "Partial", combine: options.combine, options })
 
 /** The first provider alone, and its error as it is. */
 export const failFast = (): FailFast => ({ _tag: "FailFast" })

@@ -119,16 +119,17 @@ export interface Changes extends
 
 // -- what may come of it ---------------------------------------------------------------------------------------------
 
-type Given<O, Field extends string> = O extends { readonly [F in Field]: infer V } ?
-  ([V] extends [undefined] ? false : true)
-  : false
+/** Whether a field is, or may be, given. */
+type Given<O, Field extends string> = Field extends keyof O ? ([O[Field]] extends [undefined] ? false : true) : false
 
-type ModeOf<C> = C extends { readonly mode: infer M } ? ([M] extends [undefined] ? Fallback.Graceful<never, never> : M)
-  : Fallback.Graceful<never, never>
+/** All that the mode may be. */
+type ModeOf<C> =
+  | (C extends { readonly mode: object } ? never : Fallback.Graceful<never, never>)
+  | ("mode" extends keyof C ? Exclude<C["mode"], undefined> : never)
 
 type KindsOfMode<M> = M extends Fallback.Graceful<infer _A, infer K> ? K
   : M extends Fallback.Silent<infer _A> ? "Default"
-  : M extends Fallback.Partial<infer _A> ? "Partial"
+  : M extends Fallback.Partial<never, unknown> ? "Partial"
   : never
 
 /** The kinds of answer that a call may get. */
@@ -138,21 +139,22 @@ export type KindsOf<HasCache extends boolean, C> =
   | (HasCache extends true ? (Given<C, "cacheKey"> extends true ? "Cached" | "Stale" : never) : never)
 
 type ErrorsOfMode<M, E> = M extends Fallback.Silent<infer _A> ? never
-  : M extends Fallback.Partial<infer _A> ? Fallback.TooFewAnswers
+  : M extends Fallback.Partial<never, unknown> ? Fallback.TooFewAnswers
   : M extends Fallback.FailFast ? ProviderError | Deadline.DeadlineExceeded | E
   : M extends Fallback.Graceful<infer _A, infer K>
     ? "Default" extends K ? ProviderError : ProviderError | Fallback.AllProvidersFailed
   : ProviderError | Fallback.AllProvidersFailed
 
-type LevelErrorOf<C> = Given<C, "requiredServiceLevel"> extends false ? never
-  : ModeOf<C> extends Fallback.Silent<infer _A> ? never
-  : ModeOf<C> extends Fallback.Graceful<infer _A, infer K> ? "Default" extends K ? never : ServiceLevel.LevelTooLow
+type LevelErrorOf<M> = M extends Fallback.Silent<infer _A> ? never
+  : M extends Fallback.Graceful<infer _A, infer K> ? "Default" extends K ? never : ServiceLevel.LevelTooLow
   : ServiceLevel.LevelTooLow
 
 /** The errors that a call may fail with; `E` are those that the pipelines' stages add. */
-export type ErrorsOf<E, C> = ErrorsOfMode<ModeOf<C>, E> | LevelErrorOf<C>
+export type ErrorsOf<E, C> =
+  | ErrorsOfMode<ModeOf<C>, E>
+  | (Given<C, "requiredServiceLevel"> extends true ? LevelErrorOf<ModeOf<C>> : never)
 
-type OwnErrors<O> = O extends { readonly pipeline: infer P } ? Pipeline.ErrorOf<P> : never
+type OwnErrors<O> = O extends { readonly pipeline?: infer P } ? Pipeline.ErrorOf<NonNullable<P>> : never
 
 /** The errors that the stages of a configuration add. */
 export type StageErrors<O> = O extends { readonly providers: ReadonlyArray<infer P> }
@@ -172,8 +174,8 @@ export interface FaultTolerance<S, HasCache extends boolean = boolean, E = never
   /**
    * Asks the providers, in the way that the call's mode says. What `use` fails with is classified as a `ProviderError`.
    */
-  readonly execute: <A, E0, R, const C extends CallOptions<NoInfer<A>>>(
-    options: C & Pipeline.KnownFields<C, CallOptions>,
+  readonly execute: <A, E0, R, const C extends Omit<CallOptions, "mode" | "schema">>(
+    options: C & Pipeline.KnownFields<C, CallOptions> & Pick<CallOptions<A>, "mode" | "schema">,
     use: (provider: S) => Effect.Effect<A, E0, R>
   ) => Effect.Effect<Served.Served<A, KindsOf<HasCache, C>>, ErrorsOf<E, C>, R>
   readonly providers: ReadonlyArray<Built<S>>

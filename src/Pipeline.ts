@@ -42,8 +42,8 @@ type Sheds<P> = P extends { readonly stage: unknown } ? FailurePredictor.CallShe
   : never
 
 /**
- * Refuses fields that the options do not have, and those that a stage or its options do not have: a type parameter lets
- * a misspelled field pass, and then the stage, or its limit, is not there.
+ * Refuses fields that the options do not have, and those that a stage or its options, or one of a list, do not have: a
+ * type parameter lets a misspelled field pass, and then the stage, or its limit, is not there.
  */
 export type Known<O, All> = {
   readonly [K in keyof O]: K extends FieldsOf<All> ? Inner<O[K], FieldOf<All, K>> : NoOption<K>
@@ -51,7 +51,10 @@ export type Known<O, All> = {
 
 type Inner<O, All> = O extends Plain
   ? { readonly [K in keyof O]: K extends FieldsOf<All> ? Innermost<O[K], FieldOf<All, K>> : NoOption<K> }
+  : O extends ReadonlyArray<unknown> ? { readonly [I in keyof O]: OneOf<O[I], ItemOf<All>> }
   : unknown
+
+type OneOf<O, All> = O extends Plain ? Known<O, All> : unknown
 
 type Innermost<O, All> = O extends Plain ? KnownFields<O, All> : unknown
 
@@ -70,6 +73,7 @@ type Plain = { readonly [field: string]: unknown }
 /** The fields that any of the forms of an option has. */
 type FieldsOf<All> = All extends object ? keyof All : never
 type FieldOf<All, K> = All extends object ? K extends keyof All ? All[K] : never : never
+type ItemOf<All> = All extends ReadonlyArray<infer Item> ? Item : never
 
 /** The errors that the configured stages add to `ProviderError`. */
 export type ErrorOf<O> =

@@ -25,7 +25,14 @@ class Store extends Context.Service<Store, {
 }>()("test/Store") {}
 
 /** A provider that answers as told, and counts. */
-const provider = (name: string, answer: Effect.Effect<string, HttpFailure> = Effect.succeed(name)) => {
+interface Told extends FaultTolerance.Provider<Store, typeof Store.Service> {
+  readonly name: string
+  readonly service: typeof Store.Service
+  readonly layer: Layer.Layer<Store>
+  calls: number
+  answer: Effect.Effect<string, HttpFailure>
+}
+const provider = (name: string, answer: Effect.Effect<string, HttpFailure> = Effect.succeed(name)): Told => {
   const self = { name, calls: 0, answer }
   const service: typeof Store.Service = {
     get: () =>
@@ -42,8 +49,12 @@ const forbidden = Effect.fail<HttpFailure>({ status: 403 })
 const invalid = Effect.fail<HttpFailure>({ status: 400 })
 
 const use = (store: typeof Store.Service) => store.get("1")
+
 const categories = (served: { readonly failures: ReadonlyArray<Served.Failure> }) =>
   served.failures.map(({ category, provider }) => `${provider}: ${category}`)
+
+/** What the stages of a pipeline may refuse with, where it is not known which there are. */
+type AnyRefusal = "CallShed" | "CircuitOpen" | "RateLimited" | "BulkheadFull"
 
 /** Without retries nothing sleeps, so that a test need not move the clock. */
 const plain = { service: "store", enableRetry: false } as const
@@ -101,6 +112,9 @@ it.effect("the type of a call lists the kinds of answer and the errors that are 
     // @ts-expect-error nor is `deadline`, which is called `timeout` here
     uncached.execute({ operation: "get", deadline: "1 second" }, use)
 
+    // @ts-expect-error nor is `nmae` of a provider
+    void FaultTolerance.make(Store, { ...plain, providers: [a.layer, { nmae: "b", service: a.service }] })
+
     // The level gates only what says which level it tolerates.
     expectTypeOf(uncached.execute({ operation: "get", requiredServiceLevel: 2 }, use)).toEqualTypeOf<
       Effect.Effect<Served.Live<string>, ProviderError | Fallback.AllProvidersFailed | ServiceLevel.LevelTooLow>
@@ -122,6 +136,50 @@ it.effect("the type of a call lists the kinds of answer and the errors that are 
       Effect.Effect<Served.Live<string>, ProviderError | Deadline.DeadlineExceeded>
     >()
     assert.strictEqual(a.calls, 0)
+  }))
+
+it.effect("a call takes options of the declared type and any mode, whether or not `use` says what it takes", () =>
+  Effect.gen(function*() {
+    const list = Effect.succeed<ReadonlyArray<number>>([1])
+    const { execute } = yield* FaultTolerance.make(Store, { ...plain, providers: [provider("a")] })
+    const declared: FaultTolerance.CallOptions<string> = { operation: "get", mode: Fallback.silent("none") }
+    assert.deepStrictEqual(yield* execute(declared, (store) => store.get("1")), Served.live("a", "a"))
+
+    // What may be given counts as given.
+    const cached = yield* FaultTolerance.make(Store, { ...plain, providers: [provider("a")], cache: {} })
+    const any = cached.execute(declared, use)
+    expectTypeOf<Effect.Success<typeof any>>().toEqualTypeOf<Served.Served<string>>()
+    expectTypeOf<Effect.Error<typeof any>["_tag"]>().toEqualTypeOf<
+      "ProviderError" | "AllProvidersFailed" | "TooFewAnswers" | "LevelTooLow" | "DeadlineExceeded" | AnyRefusal
+    >()
+    const sometimes = execute({ operation: "get", ...(declared.priority === 1 && { mode: declared.mode }) }, use)
+    expectTypeOf<Effect.Success<typeof sometimes>["_tag"]>().toEqualTypeOf<"Live" | "Default" | "Partial">()
+    const maybe = execute({ operation: "get", ...(declared.priority === 1 && { mode: Fallback.silent("none") }) }, use)
+    expectTypeOf<Effect.Success<typeof maybe>["_tag"]>().toEqualTypeOf<"Live" | "Default">()
+    expectTypeOf<Effect.Error<typeof maybe>["_tag"]>().toEqualTypeOf<"ProviderError" | "AllProvidersFailed">()
+
+    const first = (answers: ReadonlyArray<Fallback.Answered<string>>) => answers[0]?.value ?? ""
+    const combined = execute(
+      { operation: "get", mode: Fallback.partial({ combine: first }) },
+      (store) => store.get("1")
+    )
+    expectTypeOf(combined).toEqualTypeOf<
+      Effect.Effect<Served.Served<string, "Live" | "Partial">, Fallback.TooFewAnswers>
+    >()
+    const lists = execute(
+      { operation: "list", mode: Fallback.partial({ combine: Fallback.concat<number> }) },
+      () => list
+    )
+    expectTypeOf(lists).toEqualTypeOf<
+      Effect.Effect<Served.Served<ReadonlyArray<number>, "Live" | "Partial">, Fallback.TooFewAnswers>
+    >()
+
+    const numbers: FaultTolerance.CallOptions<number> = { operation: "get" }
+    // @ts-expect-error the options are of a call that answers a number
+    void execute(numbers, (store) => store.get("1"))
+    const count = (answers: ReadonlyArray<Fallback.Answered<string>>) => answers.length
+    // @ts-expect-error the answers are combined into something else
+    void execute({ operation: "get", mode: Fallback.partial({ combine: count }) }, use)
   }))
 
 it("making it fails with what its Layers fail with and needs what they need", () => {
@@ -207,7 +265,7 @@ it.effect("scenario 33: a provider that is not available is not asked", () =>
     const [a, b] = [provider("a"), provider("b")]
     const { execute } = yield* FaultTolerance.make(Store, {
       ...plain,
-      providers: [{ ...a, availability: () => Effect.succeed(false) }, b]
+      providers: [{ name: "a", service: a.service, availability: () => Effect.succeed(false) }, b]
     })
     assert.strictEqual((yield* execute({ operation: "get" }, use)).value, "b")
     assert.strictEqual(a.calls, 0)
@@ -606,7 +664,7 @@ it.effect("a provider's own check drives the level too", () =>
     const [a, b] = [provider("a"), provider("b")]
     const { level } = yield* FaultTolerance.make(Store, {
       ...plain,
-      providers: [a, { ...b, health: () => Effect.succeed(false) }]
+      providers: [a, { name: "b", service: b.service, health: () => Effect.succeed(false) }]
     })
     yield* TestClock.adjust("1 minute")
     assert.strictEqual(yield* level.current, "Reduced")
@@ -664,7 +722,7 @@ it.effect("a provider may have policies of its own", () =>
     const [a, b] = [provider("a", Effect.never), provider("b", Effect.never)]
     const { execute } = yield* FaultTolerance.make(Store, {
       ...plain,
-      providers: [{ ...a, pipeline: { timeout: "1 second" } }, b],
+      providers: [{ name: "a", service: a.service, pipeline: { timeout: "1 second" } }, b],
       pipeline: { timeout: "3 seconds" }
     })
     const fiber = yield* Effect.forkChild(Effect.flip(execute({ operation: "get" }, use)))
@@ -879,7 +937,7 @@ it.effect("scenario 60: with its circuits open the service answers at once, by b
     let probes = 0
     const { execute, providers } = yield* FaultTolerance.make(Store, {
       ...plain,
-      providers: [{ ...a, availability: () => Effect.sync(() => ++probes > 0) }, memory],
+      providers: [{ name: "a", service: a.service, availability: () => Effect.sync(() => ++probes > 0) }, memory],
       pipeline: { breaker: { failureThreshold: 1 } }
     })
     yield* execute({ operation: "sources" }, use)
@@ -945,7 +1003,7 @@ it.effect("scenario 57: when the scope has closed nothing runs and nothing ticks
     const { execute } = yield* Scope.provide(
       FaultTolerance.make(Store, {
         ...plain,
-        providers: [{ ...a, health: () => Effect.sync(() => checks++) }],
+        providers: [{ name: "a", service: a.service, health: () => Effect.sync(() => checks++) }],
         cache: { fresh: 10, revalidate: "1 hour" }
       }),
       scope

@@ -17,7 +17,11 @@ class Store extends Context.Service<Store, {
 }>()("test/Store") {}
 
 /** A provider that answers as told. */
-const provider = (name: string) => {
+interface Told extends FaultTolerance.Provider<Store, typeof Store.Service> {
+  calls: number
+  answer: Effect.Effect<string, { readonly status: number }>
+}
+const provider = (name: string): Told => {
   const self = { calls: 0, answer: Effect.succeed(name) as Effect.Effect<string, { readonly status: number }> }
   return Object.assign(self, {
     name,

@@ -9,7 +9,9 @@
  * runs, shrinks one that fails, and prints it.
  */
 import { Cause, Clock, Context, Effect, Exit, Fiber, Schema } from "effect"
+import type { BulkheadFull } from "../Bulkhead.ts"
 import * as Chaos from "../Chaos.ts"
+import type { CircuitOpen } from "../CircuitBreaker.ts"
 import * as Fallback from "../Fallback.ts"
 import * as FaultTolerance from "../FaultTolerance.ts"
 import { ProviderError } from "../ProviderError.ts"
@@ -81,6 +83,8 @@ class Store extends Context.Service<Store, {
   readonly ask: (request: number) => Effect.Effect<string>
 }>()("holdfast/testing/ChaosStore") {}
 
+type Guarded = FaultTolerance.FaultTolerance<Store["Service"], true, BulkheadFull | CircuitOpen>
+
 const attemptMillis = 1_000
 const deadlineMillis = 6_000
 const maxRetries = 2
@@ -143,7 +147,7 @@ const play = Effect.fnUntraced(function*(run: ChaosRun, clock: VirtualTime.Virtu
         })
     })
 
-  const service: FaultTolerance.FaultTolerance<Store["Service"], true> = yield* Effect.provideService(
+  const service: Guarded = yield* Effect.provideService(
     Effect.orDie(FaultTolerance.make(Store, {
       service: "chaos",
       providers: [
@@ -262,7 +266,7 @@ const play = Effect.fnUntraced(function*(run: ChaosRun, clock: VirtualTime.Virtu
 
 /** Asks once a second, as somebody would, until the first provider answers again. */
 const recovers = Effect.fnUntraced(function*(
-  service: FaultTolerance.FaultTolerance<Store["Service"], true>,
+  service: Guarded,
   until: number
 ) {
   for (;;) {
