@@ -34,7 +34,7 @@ import {
   type Member,
   type Refusal
 } from "./internal/pipelineService.ts"
-import type { InvalidOptions } from "./InvalidOptions.ts"
+import { InvalidOptions } from "./InvalidOptions.ts"
 import type * as Pipeline from "./Pipeline.ts"
 import type { ProviderError } from "./ProviderError.ts"
 import * as ResponseCache from "./ResponseCache.ts"
@@ -278,7 +278,7 @@ const build = Effect.fnUntraced(function*<Id, S>(key: Context.Key<Id, S>, option
       health: provider.health,
       options: provider.pipeline,
       optionsUnder,
-      ...withVariants(yield* variantsOf(optionsUnder({}), undefined))
+      ...withVariants(yield* at(name, provider.pipeline, {}, variantsOf(optionsUnder({}), undefined)))
     })
   }
 
@@ -340,8 +340,11 @@ const build = Effect.fnUntraced(function*<Id, S>(key: Context.Key<Id, S>, option
         ]
         yield* checkedStages(first, now)
         const going = { first: member.variants, live: live.members[index]!.variants }
-        const rateLimit = yield* rateLimitOf(first, old, now, going)
-        next.push({ ...member, ...withVariants(yield* variantsOf(now, { ...going, rateLimit })) })
+        const made = Effect.flatMap(
+          rateLimitOf(first, old, now, going),
+          (rateLimit) => variantsOf(now, { ...going, rateLimit })
+        )
+        next.push({ ...member, ...withVariants(yield* at(member.name, member.options, changes, made)) })
         steps.push(...yield* stepsOf(member.variants, old, now))
       }
       if (cache !== undefined && (changes.cache ?? live.changes.cache) !== undefined) {
@@ -443,6 +446,18 @@ const pipelineOptions = <Id, S>(
   }
 }
 
+/** Names the provider whose own options make no sense. */
+const at = <A>(
+  name: string,
+  own: PipelineOptions | undefined,
+  { providers }: Changes,
+  self: Effect.Effect<A, InvalidOptions>
+): Effect.Effect<A, InvalidOptions> =>
+  Effect.mapError(self, (error) =>
+    Object.hasOwn({ ...own, ...providers?.[name] }, error.field.split(".", 1)[0]!)
+      ? new InvalidOptions({ module: "FaultTolerance", field: `providers.${name}.${error.field}`, why: error.why })
+      : error)
+
 /** Refuses changes of what was never there, or is not ours. */
 const checkChanges = <Id, S>(
   options: Options<Id, S>,
@@ -481,17 +496,23 @@ type Settings =
     Options<never, never>,
     "deadline" | "fallbackConcurrency" | "fallbackTimeout" | "partialResultsThreshold"
   >
-  & { readonly providers: ReadonlyArray<{ readonly name?: string | undefined } | object> }
+  & { readonly [field in "service" | "pipeline" | "cache" | "level"]?: unknown }
+  & { readonly providers: ReadonlyArray<object> }
 
 const settingsOf = (options: Settings) => {
   const { deadline, fallbackConcurrency, fallbackTimeout, partialResultsThreshold, providers } = options
-  const { ensure, int, millis, number } = checks("FaultTolerance")
-  ensure(providers.length > 0, "providers", "must hold at least one")
+  const { ensure, int, millis, number, options: isOptions, text } = checks("FaultTolerance")
+  text("service", options.service)
+  for (const field of ["pipeline", "cache", "level"] as const) isOptions(field, options[field])
+  ensure(Array.isArray(providers) && providers.length > 0, "providers", "must hold at least one")
   ensure(
-    providers.every((provider) => isLayer(provider) || "layer" in provider || "service" in provider),
+    providers.every((provider: Partial<Provider<never, unknown>> | null) =>
+      isLayer(provider ?? {}) || provider?.layer !== undefined || provider?.service !== undefined
+    ),
     "providers",
     "must each have a layer or a service"
   )
+  for (const name of providers.map(nameOf)) text("providers.name", name)
   ensure(new Set(providers.map(nameOf)).size === providers.length, "providers", "must have different names")
   return {
     deadlineMillis: millis("deadline", deadline, "30 seconds", { min: 1 }),

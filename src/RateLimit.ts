@@ -128,6 +128,7 @@ const limiterOf = (options: Options): Limiter => {
     "pacing",
     "adaptive"
   ])
+  check.ensure(options.limit !== undefined, "limit", "is needed")
   const limit = check.number("limit", options.limit, 1, { min: Number.MIN_VALUE })
   const windowMillis = check.millis("window", options.window, "1 second", { min: 1 })
   const perMilli = limit / windowMillis

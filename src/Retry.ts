@@ -261,6 +261,11 @@ const scheduleOf = (settings: CategorySettings): Schedule.Schedule<unknown> =>
 
 const decode = (options: Options = {}) => {
   const check = checks("Retry")
+  check.ensure(
+    options.budget === "unlimited" || typeof options.budget !== "string",
+    "budget",
+    "must be a RetryBudget or \"unlimited\""
+  )
   const maxRetries = check.int("maxRetries", options.maxRetries, 3, { max: 10 })
   const own = category(check, options, {
     maxRetries,

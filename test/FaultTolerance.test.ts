@@ -811,9 +811,17 @@ it.effect("options that make no sense are refused by name", () =>
     assert.strictEqual(yield* fieldOf({ providers: [a, a] }), "providers")
     assert.strictEqual(yield* fieldOf({ providers: [a.layer, { ...a, name: "primary" }] }), "providers")
     assert.strictEqual(yield* fieldOf({ providers: [{ name: "empty" }] }), "providers")
+    assert.strictEqual(yield* fieldOf({ providers: [{ layer: undefined }] }), "providers")
+    assert.strictEqual(yield* fieldOf({ providers: [{ name: "", service: a.service }] }), "providers.name")
+    assert.strictEqual(yield* fieldOf({ service: "" }), "service")
+    for (const field of ["pipeline", "cache", "level"]) assert.strictEqual(yield* fieldOf({ [field]: false }), field)
     assert.strictEqual(yield* fieldOf({ deadline: 0 }), "deadline")
     assert.strictEqual(yield* fieldOf({ partialResultsThreshold: 2 }), "partialResultsThreshold")
     assert.strictEqual(yield* fieldOf({ pipeline: { retry: { maxRetries: 11 } } }), "retry.maxRetries")
+    assert.strictEqual(
+      yield* fieldOf({ providers: [a, { ...a, name: "b", pipeline: { retry: { maxRetries: 11 } } }] }),
+      "providers.b.retry.maxRetries"
+    )
   }))
 
 // -- observing -------------------------------------------------------------------------------------------------------

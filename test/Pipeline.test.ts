@@ -745,6 +745,23 @@ it.effect("chaos is innermost: every policy meets it", () =>
 
 // -- construction ----------------------------------------------------------------------------------------------------
 
+it.effect("refuses what is no stage: from JavaScript anything may come, and `false` is no default", () =>
+  Effect.gen(function*() {
+    for (const stage of ["retry", "hedge", "predictor", "breaker", "rateLimit", "bulkhead", "timeout"]) {
+      for (const value of [false, null, "yes"]) {
+        const options = { provider: "p", [stage]: value } as Pipeline.Options
+        const { field, why } = yield* Effect.flip(Pipeline.make(options))
+        assert.deepStrictEqual([field, why.includes(JSON.stringify(value))], [stage, true])
+      }
+    }
+    const nothing = {} as Pipeline.Options
+    assert.strictEqual((yield* Effect.flip(Pipeline.make(nothing))).field, "provider")
+    const noLimit = { provider: "p", rateLimit: {} } as Pipeline.Options
+    assert.strictEqual((yield* Effect.flip(Pipeline.make(noLimit))).field, "rateLimit.limit")
+    const free = { provider: "p", retry: { budget: "unlimted" as "unlimited" } }
+    assert.strictEqual((yield* Effect.flip(Pipeline.make(free))).field, "retry.budget")
+  }))
+
 it.effect("names the option that makes no sense, and the combinations that cannot work", () =>
   Effect.gen(function*() {
     const field = (options: Pipeline.Options) =>
@@ -762,7 +779,15 @@ it.effect("names the option that makes no sense, and the combinations that canno
     assert.strictEqual(yield* field({ provider, breaker: { failureRate: 2 } }), "breaker.failureRate")
     assert.strictEqual(yield* field({ provider, bulkhead: { limit: 0 } }), "bulkhead.limit")
     assert.strictEqual(yield* field({ provider, rateLimit: { limit: 0 } }), "rateLimit.limit")
-    assert.strictEqual(yield* field({ provider, timeout: 0 }), "timeout.timeout")
+    assert.strictEqual(yield* field({ provider, timeout: 0 }), "timeout")
+    assert.strictEqual(yield* field({ provider, timeout: { seconds: -1 } }), "timeout")
+    assert.strictEqual(yield* field({ provider, timeout: { timeout: 0 } }), "timeout.timeout")
+    const eu = { failureThreshold: 0 }
+    assert.strictEqual(yield* field({ provider, breaker: { keys: { eu } } }), "breaker.keys.eu.failureThreshold")
+    // What makes no sense for itself is told before what makes none together.
+    const soon = "soon" as "1 second"
+    assert.strictEqual(yield* field({ provider, timeout: 1, breaker: { probeLease: soon } }), "breaker.probeLease")
+    assert.strictEqual(yield* field({ provider, timeout: 1, hedge: { delay: soon } }), "hedge.delay")
     assert.strictEqual(yield* field({ provider, hedge: {} }), "hedge.delay")
     assert.strictEqual(
       yield* field({ provider, timeout: "5 seconds", breaker: { probeLease: "5 seconds" } }),

@@ -135,6 +135,7 @@ it.effect("what can never be allowed is refused, and senseless options by name",
     assert.isFalse(Duration.isFinite((yield* Effect.flip(limit.take({ cost: 3 }))).retryAfter))
     for (
       const [field, options] of [
+        ["limit", {} as RateLimit.Options],
         ["limit", { limit: 0 }],
         ["window", { limit: 1, window: 0 }],
         ["burst", { limit: 1, burst: 2, algorithm: "pacing" }],

@@ -504,6 +504,13 @@ it.effect("an adaptive rate limit is shown, can be sent back as it is and be tak
     assert.isUndefined(limiter().feedback)
     yield* settings.patch(patchOf({ rateLimit: { algorithm: "adaptive" } }))
     assert.isDefined(limiter().feedback)
+    const half = { rateLimit: { algorithm: "sliding-window", limit: 1.5 } }
+    const fields = (patch: unknown) => Effect.map(refusal(settings.patch(patch)), ([problem]) => problem?.field)
+    assert.strictEqual(yield* fields(patchOf(half)), "services.store.rateLimit.limit")
+    assert.strictEqual(
+      yield* fields(patchOf({ providers: { a: half } })),
+      "services.store.providers.a.rateLimit.limit"
+    )
     yield* store.execute({ operation: "get" }, use)
   }))
 

@@ -2,7 +2,7 @@
  * Checks of options, shared by all policies. A check returns the option's value or its default, and throws
  * `InvalidOptions` for what makes no sense; `checked` turns that into a typed failure.
  */
-import { Duration, Effect, Option } from "effect"
+import { Duration, Effect, Formatter, Option } from "effect"
 import { InvalidOptions } from "../InvalidOptions.ts"
 
 /** Bounds of a number; both are included. */
@@ -28,12 +28,18 @@ export interface Checks {
   ) => number
   /** One of the names: a caller in JavaScript may say any. */
   readonly oneOf: <A extends string>(field: string, value: A, names: ReadonlyArray<NoInfer<A>>) => A
+  /** A text that is not empty. */
+  readonly text: (field: string, value: unknown) => void
+  /** Options, where there are any: a caller in JavaScript may say `false` or `null` for none. */
+  readonly options: (field: string, value: unknown, orTrue?: "or true") => void
   /** Refuses the option unless the condition holds. */
   readonly ensure: (condition: boolean, field: string, why: string) => void
 }
 
 const describe = ({ max, min = 0 }: Bounds, unit: string): string =>
   max === undefined ? `at least ${min}${unit}` : `from ${min} to ${max}${unit}`
+
+const shown = (value: unknown): string => Formatter.format(value)
 
 const within = (value: number, { max = Infinity, min = 0 }: Bounds): boolean => value >= min && value <= max
 
@@ -42,7 +48,6 @@ export const checks = (module: string, prefix = ""): Checks => {
   const refuse = (field: string, why: string): never => {
     throw new InvalidOptions({ module, field: prefix + field, why })
   }
-  const shown = (value: unknown): string => typeof value === "string" ? JSON.stringify(value) : String(value)
   return {
     int: (field, value, fallback, bounds = {}) => {
       const n = value ?? fallback
@@ -73,6 +78,15 @@ export const checks = (module: string, prefix = ""): Checks => {
     },
     oneOf: (field, value, names) =>
       names.includes(value) ? value : refuse(field, `must be one of ${names.join(", ")}, not ${shown(value)}`),
+    text: (field, value) => {
+      if (typeof value !== "string" || value === "") {
+        refuse(field, `must be a text that is not empty, not ${shown(value)}`)
+      }
+    },
+    options: (field, value, orTrue) => {
+      if (value === undefined || (typeof value === "object" && value !== null) || (value === true && orTrue)) return
+      refuse(field, `must be options${orTrue ? " or true" : ""}, not ${shown(value)}; leave it out for none`)
+    },
     ensure: (condition, field, why) => {
       if (!condition) refuse(field, why)
     }

@@ -9,7 +9,7 @@ import { InvalidOptions } from "../InvalidOptions.ts"
 import * as Pipeline from "../Pipeline.ts"
 import * as RateLimit from "../RateLimit.ts"
 import { checked, checks } from "./options.ts"
-import { breakerOptions, isService } from "./pipelineOptions.ts"
+import { breakerOptions, isService, part } from "./pipelineOptions.ts"
 import type { Refusal } from "./pipelineService.ts"
 
 /** A stage's options over its own, field by field; `false` turns it off. */
@@ -120,7 +120,7 @@ export const rateLimitOf = Effect.fnUntraced(function*(
   if (rateLimit === undefined || isService(rateLimit) || alike(first.rateLimit, rateLimit)) return whole.rateLimit
   const current = live.whole.rateLimit
   if (alike(before.rateLimit, rateLimit)) return current
-  const made = yield* RateLimit.make({ name: next.provider, ...rateLimit })
+  const made = yield* part("rateLimit", RateLimit.make({ name: next.provider, ...rateLimit }))
   const held = current ?? whole.rateLimit
   if (held !== undefined && held.core.heldUntil > (yield* Clock.currentTimeMillis)) {
     yield* made.holdUntil(held.core.heldUntil)

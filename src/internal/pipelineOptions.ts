@@ -66,15 +66,19 @@ export interface Parts {
 /** Makes the stages, or names the option that makes no sense. */
 export const partsOf = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Parts, InvalidOptions> {
   const { provider } = options
-  const { millis: deadlineMillis } = yield* checked(() => ({ millis: deadlineOf(options.deadline) }))
-  const timeout = yield* part("timeout", checked(() => timeoutStage(options)))
-  yield* checked(() => checkTogether(options, timeout))
+  const deadlineMillis = yield* checked(() => {
+    checkForms(options)
+    return deadlineOf(options.deadline)
+  })
+  const timeout = yield* part(isPlain(options.timeout) ? undefined : "timeout", checked(() => timeoutStage(options)))
   const own = breakerOptionsOf(options, timeout)
   const breaker = yield* part(
     "breaker",
     own === undefined
       ? Effect.succeed(typeof options.breaker === "object" && isService(options.breaker) ? options.breaker : undefined)
-      : CircuitBreaker.make(own)
+      : Effect.mapError(CircuitBreaker.make(own), ({ field, module, why }) =>
+        // As the options name it.
+        new InvalidOptions({ module, field: field.replace(`keys.${circuitKey(provider, "")}`, "keys."), why }))
   )
   const rateLimit = yield* part(
     "rateLimit",
@@ -97,6 +101,7 @@ export const partsOf = Effect.fnUntraced(function*(options: Options): Effect.fn.
   )
   const retry = yield* part("retry", retryOf(options))
   const hedge = yield* part("hedge", hedgeOf(options, retry?.budget))
+  yield* checked(() => checkTogether(options, timeout))
   const classifier = yield* Classifier
   const telemetry = yield* Telemetry
 
@@ -120,11 +125,15 @@ export const partsOf = Effect.fnUntraced(function*(options: Options): Effect.fn.
   return { stages, deadlineMillis, budget: retry?.budget ?? hedge?.budget, telemetry, measured }
 })
 
-/** Names the stage whose option makes no sense. */
-const part = <A>(stage: string, self: Effect.Effect<A, InvalidOptions>): Effect.Effect<A, InvalidOptions> =>
+/** Names the stage whose option makes no sense, where the option is not the stage itself. */
+export const part = <A>(
+  stage: string | undefined,
+  self: Effect.Effect<A, InvalidOptions>
+): Effect.Effect<A, InvalidOptions> =>
   Effect.mapError(
     self,
-    ({ field, why }) => new InvalidOptions({ module: "Pipeline", field: `${stage}.${field}`, why })
+    ({ field, why }) =>
+      new InvalidOptions({ module: "Pipeline", field: stage === undefined ? field : `${stage}.${field}`, why })
   )
 
 /** What was made elsewhere as it is; otherwise made from options, or not at all. */
@@ -143,7 +152,7 @@ export const isService = <Service extends { readonly core: unknown }>(option: ob
 
 const timeoutStage = ({ retry, timeout }: Options): TimeoutStage | undefined => {
   if (timeout === undefined) return undefined
-  const own: Timeout.Options = timeout === true ? {} : isTimeoutOptions(timeout) ? timeout : { timeout }
+  const own: Timeout.Options = timeout === true ? {} : isPlain(timeout) ? { timeout } : timeout
   const { ofRemaining, quantile, timeoutMillis } = Timeout.settings(own)
   // Half of what remains leaves room for another attempt; where there is none, the attempt may have it all.
   return {
@@ -156,9 +165,10 @@ const timeoutStage = ({ retry, timeout }: Options): TimeoutStage | undefined => 
 
 const timeoutFields = new Set(["timeout", "ofRemaining", "quantile"])
 
-const isTimeoutOptions = (option: Duration.Input | Timeout.Options): option is Timeout.Options =>
-  typeof option === "object" && !Duration.isDuration(option) &&
-  Object.keys(option).every((key) => timeoutFields.has(key))
+/** Whether a timeout is given as a duration alone. */
+const isPlain = (option: Options["timeout"]): option is Duration.Input =>
+  typeof option !== "object" || Duration.isDuration(option) ||
+  !Object.keys(option).every((key) => timeoutFields.has(key))
 
 const breakerOptionsOf = (
   { breaker, provider }: Options,
@@ -224,10 +234,20 @@ const hedgeOf = (
 const deadlineOf = (deadline: Duration.Input | undefined): number =>
   deadline === undefined ? Infinity : checks("Pipeline").millis("deadline", deadline, 0, { min: 1 })
 
+/** A caller in JavaScript may say anything. */
+const checkForms = (options: Options): void => {
+  const check = checks("Pipeline")
+  check.text("provider", options.provider)
+  for (const stage of ["retry", "predictor", "breaker", "bulkhead"] as const) {
+    check.options(stage, options[stage], "or true")
+  }
+  for (const stage of ["hedge", "rateLimit"] as const) check.options(stage, options[stage])
+  check.ensure(options.timeout !== null, "timeout", "must be a duration, not null; leave it out for none")
+}
+
 /** What each stage takes for itself, but makes no sense together. */
 const checkTogether = (options: Options, timeout: TimeoutStage | undefined): void => {
   const check = checks("Pipeline")
-  check.ensure(options.provider.length > 0, "provider", "must not be empty")
   if (timeout === undefined) return
   const { breaker, hedge } = options
   if (typeof breaker === "object" && !isService(breaker)) {
