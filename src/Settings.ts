@@ -22,6 +22,9 @@ import {
   together
 } from "./internal/settingsEffective.ts"
 import {
+  asGiven,
+  at,
+  type Found,
   isObject,
   merge,
   named,
@@ -96,25 +99,39 @@ export interface PipelineSettings {
   readonly options: Pipeline.Options
   /** What the client library tries by itself for each of our attempts. */
   readonly attemptsInside: number | undefined
+  /** What the file calls an option, as in `pipelines.openai.breaker.probeLease`. */
+  readonly nameOf: (option: string) => string
 }
 
 /**
  * Decodes the pipelines that a file describes: one, several under `pipelines` by name, or those of the providers under
- * `services`.
+ * `services`. What is wrong is told of all of them, in the names of the file.
  */
 export const pipelines = Effect.fnUntraced(function*(
   file: unknown,
   name: string
 ): Effect.fn.Return<ReadonlyArray<PipelineSettings>, InvalidSettings> {
+  yield* refuse(
+    ["services", "pipelines"].filter((field) => isEmpty(at(file, [field])))
+      .map((field) => ({ field, message: "must name at least one" }))
+  )
   if (isObject(file) && isObject(file["services"])) {
-    const { services = {} } = yield* decodeServices(file)
+    const [own, found] = namedServices(file)
+    yield* refuse(found.problems)
+    const { services = {} } = yield* decode(SettingsForm, own, found)
     return Object.entries(services).flatMap(([service, { deadline, providers = {}, ...common }]) =>
       (Object.keys(providers).length === 0 ? [undefined] : Object.keys(providers)).map((provider) => {
-        const own: ProviderForm = merge(sectionsOf(common), provider === undefined ? {} : providers[provider] ?? {})
+        const special = provider === undefined ? {} : providers[provider] ?? {}
+        const own: ProviderForm = merge(sectionsOf(common), special)
         const { options } = pipelineOf(provider === undefined ? service : `${service}/${provider}`, own)
         return {
           options: { retry: true, breaker: true, timeout: true, deadline: deadline ?? "30 seconds", ...options },
-          attemptsInside: undefined
+          attemptsInside: undefined,
+          nameOf: (option) => {
+            const path = settingOf(option)
+            const isSpecial = at(special, path.split(".", 1)) !== undefined
+            return asGiven(found, `services.${service}.${isSpecial ? `providers.${provider}.` : ""}${path}`)
+          }
         }
       })
     )
@@ -122,38 +139,58 @@ export const pipelines = Effect.fnUntraced(function*(
   const listed = isObject(file) ? file["pipelines"] : undefined
   const several = isObject(listed)
   const all = several ? Object.entries(listed) : [[name, file] as const]
-  return yield* Effect.forEach(all, ([provider, own]) =>
-    Effect.gen(function*() {
-      const path = several ? ["pipelines", provider] : []
-      const [value, twice] = named(own, several ? `pipelines.${provider}.` : "")
-      if (twice.length > 0) return yield* invalid(twice)
-      const { attemptsInside, ...settings } = yield* Schema.decodeUnknownEffect(PipelineForm)(value, strict).pipe(
-        Effect.mapError(({ issue }) => invalid(problemsOf(issue, path)))
-      )
-      return { ...pipelineOf(settings.provider ?? provider, settings), attemptsInside }
-    }))
+  const beside = several && isObject(file) ? Object.keys(file).filter((key) => key !== "pipelines") : []
+  yield* refuse(beside.map((field) => ({ field, message: "is no setting" })))
+  return yield* Effect.mapError(
+    Effect.validate(all, ([provider, own]) =>
+      Effect.gen(function*() {
+        const prefix = several ? `pipelines.${provider}.` : ""
+        const [value, found] = named(own, prefix)
+        yield* refuse(found.problems)
+        const { attemptsInside, ...settings } = yield* decode(
+          PipelineForm,
+          value,
+          found,
+          several ? ["pipelines", provider] : []
+        )
+        return {
+          ...pipelineOf(settings.provider ?? provider, settings),
+          attemptsInside,
+          nameOf: (option: string) => asGiven(found, `${prefix}${settingOf(option)}`)
+        }
+      })),
+    (errors) => invalid(errors.flatMap(({ problems }) => problems))
+  )
 })
+
+const isEmpty = (value: unknown): boolean => isObject(value) && Object.keys(value).length === 0
 
 const strict = { errors: "all", onExcessProperty: "error" } as const
 
 const refuse = (problems: ReadonlyArray<Problem>): Effect.Effect<void, InvalidSettings> =>
   problems.length === 0 ? Effect.void : Effect.fail(invalid(problems))
 
-const decodeServices = Effect.fnUntraced(
-  function*(value: unknown): Effect.fn.Return<SettingsForm, InvalidSettings> {
-    const [own, twice] = namedServices(value)
-    yield* refuse(twice)
-    return yield* Schema.decodeUnknownEffect(SettingsForm)(own, strict).pipe(
-      Effect.mapError(({ issue }) => invalid(problemsOf(issue)))
-    )
-  }
-)
+/** What is wrong is told in the names that the settings were given in. */
+const decode = <A>(
+  form: Schema.Decoder<A>,
+  value: unknown,
+  found: Found,
+  path: ReadonlyArray<string> = []
+): Effect.Effect<A, InvalidSettings> =>
+  Effect.mapError(
+    Schema.decodeUnknownEffect(form)(value, strict),
+    ({ issue }) =>
+      invalid(problemsOf(issue, path).map(({ field, message }) => ({ field: asGiven(found, field), message })))
+  )
 
 // -- what is in force ------------------------------------------------------------------------------------------------
 
+/** The setting of an option. */
+const settingOf = (option: string): string => option.replace(/(^|\.)breaker(?=\.|$)/, "$1circuitBreaker")
+
 /** Options that a stage refuses, as a problem of a service's settings. */
 const problemOf = (service: string, { field, why }: InvalidOptions): Problem => ({
-  field: `services.${service}.${field.replace(/(^|\.)breaker(?=\.|$)/, "$1circuitBreaker")}`,
+  field: `services.${service}.${settingOf(field)}`,
   message: why
 })
 
@@ -213,8 +250,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const replace = Effect.fnUntraced(
     function*(source: Outside, value: unknown, how: (old: unknown, value: unknown) => unknown) {
       if (!isObject(value)) return yield* invalid([{ field: "", message: "must be an object of settings" }])
-      const [own, twice] = namedServices(value)
-      yield* refuse(twice)
+      const [own, { problems }] = namedServices(value)
+      yield* refuse(problems)
       const layers = { ...state.layers, [source]: how(state.layers[source], own) }
       const next = yield* stateOf(layers, state.effective.version + 1)
       yield* tell(state, next)

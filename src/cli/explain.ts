@@ -20,12 +20,12 @@ export const explain = Command.make(
   },
   Effect.fnUntraced(function*({ file }) {
     const subjects = Option.isNone(file) ? builtIn : yield* read(file.value)
-    for (const { attemptsInside, options } of subjects) {
-      const explanation = yield* Pipeline.explain(options, { attemptsInside }).pipe(
-        Effect.mapError(({ field, why }) => new BadSettings({ message: `${options.provider}: ${field} ${why}` }))
-      )
-      yield* Console.log(Pipeline.render(explanation))
-    }
+    const explanations = yield* Effect.validate(subjects, ({ attemptsInside, nameOf, options }) =>
+      Effect.mapError(
+        Pipeline.explain(options, { attemptsInside }),
+        ({ field, why }) => `${nameOf?.(field) ?? field} ${why}`
+      )).pipe(Effect.mapError((wrong) => new BadSettings({ message: wrong.join("; ") })))
+    yield* Effect.forEach(explanations, (explanation) => Console.log(Pipeline.render(explanation)), { discard: true })
   })
 ).pipe(
   Command.withDescription(
@@ -37,10 +37,7 @@ export const explain = Command.make(
   ])
 )
 
-interface Subject {
-  readonly options: Pipeline.Options
-  readonly attemptsInside?: number | undefined
-}
+type Subject = Pick<Settings.PipelineSettings, "options"> & Partial<Settings.PipelineSettings>
 
 const builtIn: ReadonlyArray<Subject> = [
   {

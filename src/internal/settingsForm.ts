@@ -250,13 +250,31 @@ const whole: { readonly [stage: string]: unknown } = {
   bulkhead: {}
 }
 
+/** What is found while settings get their own names. */
+export interface Found {
+  readonly problems: Array<Problem>
+  /** The names that they were given in, by their own. */
+  readonly names: Map<string, string>
+}
+
+/** The name that a setting, or what it is in, was given in. */
+export const asGiven = ({ names }: Found, field: string): string => {
+  for (let end = field.length; end > 0; end = field.lastIndexOf(".", end - 1)) {
+    const name = names.get(field.slice(0, end))
+    if (name !== undefined) return name + field.slice(end)
+  }
+  return field
+}
+
 /**
  * Settings of one service or provider under their own names: without `Ms` at the end, sections without `Config`, `true`
- * for a stage with its defaults. What is given twice is told to `problem`.
+ * for a stage with its defaults. What is given twice is a problem.
  */
-const namedSection = (value: Json, at: string, problem: (problem: Problem) => void): Json => {
+const namedSection = (value: Json, at: string, found: Found): Json => {
   const result: { [key: string]: unknown } = {}
-  const put = (path: string, inner: unknown): void => {
+  const problem = (problem: Problem): void => void found.problems.push(problem)
+  const put = (path: string, inner: unknown, given: string): void => {
+    found.names.set(`${at}${path}`, `${at}${given}`)
     const [section = path, key] = path.split(".", 2)
     const known = result[section]
     const mixed = section in result && !(isObject(known) && (key !== undefined || isObject(inner)))
@@ -282,35 +300,37 @@ const namedSection = (value: Json, at: string, problem: (problem: Problem) => vo
       result["providers"] = Object.fromEntries(
         Object.entries(inner).map(([name, own]) => [
           name,
-          isObject(own) ? namedSection(own, `${at}providers.${name}.`, problem) : own
+          isObject(own) ? namedSection(own, `${at}providers.${name}.`, found) : own
         ])
       )
     } else if (!isObject(inner)) {
-      put(section, inner === true ? whole[section] ?? inner : inner)
+      put(section, inner === true ? whole[section] ?? inner : inner, key)
     } else {
-      put(section, {})
-      for (const [name, own] of Object.entries(inner)) put(place(`${section}.${name.replace(/Ms$/, "")}`), own)
+      put(section, {}, key)
+      for (const [name, own] of Object.entries(inner)) {
+        put(place(`${section}.${name.replace(/Ms$/, "")}`), own, `${key}.${name}`)
+      }
     }
   }
   return result
 }
 
-/** One pipeline's settings under their own names, and what is given twice. */
-export const named = (value: unknown, at = ""): readonly [unknown, ReadonlyArray<Problem>] => {
-  const problems: Array<Problem> = []
-  return [isObject(value) ? namedSection(value, at, (problem) => problems.push(problem)) : value, problems]
-}
+const nothing = (): Found => ({ problems: [], names: new Map() })
 
-/** All services' settings under their own names, and what is given twice. */
-export const namedServices = (value: unknown): readonly [unknown, ReadonlyArray<Problem>] => {
-  if (!isObject(value) || !isObject(value["services"])) return [value, []]
-  const problems: Array<Problem> = []
-  const services = Object.entries(value["services"]).map(([name, own]) => {
-    const [renamed, found] = named(own, `services.${name}.`)
-    problems.push(...found)
-    return [name, renamed] as const
-  })
-  return [{ ...value, services: Object.fromEntries(services) }, problems]
+/** One pipeline's settings under their own names, and what was found. */
+export const named = (value: unknown, at = "", found = nothing()): readonly [unknown, Found] => [
+  isObject(value) ? namedSection(value, at, found) : value,
+  found
+]
+
+/** All services' settings under their own names, and what was found. */
+export const namedServices = (value: unknown): readonly [unknown, Found] => {
+  const found = nothing()
+  if (!isObject(value) || !isObject(value["services"])) return [value, found]
+  const services = Object.entries(value["services"]).map(([name, own]) =>
+    [name, named(own, `services.${name}.`, found)[0]] as const
+  )
+  return [{ ...value, services: Object.fromEntries(services) }, found]
 }
 
 // -- merging ---------------------------------------------------------------------------------------------------------

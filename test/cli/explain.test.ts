@@ -101,3 +101,42 @@ it.effect("says what is wrong with a file, by its field", () =>
     assert.match(yield* error("d.toml", "retry = ["), /d\.toml: /)
     assert.match(yield* error("e.json", "{\"timeout\":\"soon\"}"), /timeout/)
   }))
+
+it.effect("says all that is wrong, with every pipeline, in the names of the file", () =>
+  Effect.gen(function*() {
+    const said = (file: unknown) =>
+      Effect.flatMap(withFile("settings.json", JSON.stringify(file)), (path) =>
+        Effect.map(Effect.flip(run(path)), ({ message }) =>
+          message.split("; ").map((problem) =>
+            /^(\S+) (.*)$/.exec(problem)?.slice(1) ?? problem
+          )))
+    const fields = (file: unknown) => Effect.map(said(file), (problems) => problems.map(([field]) => field))
+    const low = { failureThreshold: 0 }
+    assert.deepStrictEqual(
+      yield* fields({
+        pipelines: { a: { breaker: low }, b: { retryConfig: { maxRetries: 99 }, circuitBreaker: low } }
+      }),
+      [
+        "pipelines.a.breaker.failureThreshold",
+        "pipelines.b.retryConfig.maxRetries",
+        "pipelines.b.circuitBreaker.failureThreshold"
+      ]
+    )
+    const brief = { timeoutMs: 5_000, breaker: { probeLeaseMs: 1_000 } }
+    assert.deepStrictEqual(
+      yield* fields({ pipelines: { a: brief, b: { retry: true }, c: { hedge: {} } } }),
+      ["pipelines.a.breaker.probeLeaseMs", "pipelines.c.hedge.delay"]
+    )
+    assert.deepStrictEqual(yield* fields(brief), ["breaker.probeLeaseMs"])
+    assert.deepStrictEqual(
+      yield* fields({ services: { s: { ...brief, providers: { p: { hedge: {} }, q: { timeout: "3 seconds" } } } } }),
+      ["services.s.providers.p.hedge.delay", "services.s.breaker.probeLeaseMs"]
+    )
+    assert.deepStrictEqual(yield* fields({ services: { s: { circuitBreakerConfig: low } } }), [
+      "services.s.circuitBreakerConfig.failureThreshold"
+    ])
+    // What would be passed over in silence.
+    assert.deepStrictEqual(yield* said({ pipelines: { a: {} }, retry: true }), [["retry", "is no setting"]])
+    assert.deepStrictEqual(yield* said({ pipelines: {} }), [["pipelines", "must name at least one"]])
+    assert.deepStrictEqual(yield* said({ services: {} }), [["services", "must name at least one"]])
+  }))
