@@ -100,15 +100,21 @@ export interface Service {
   readonly transitions: Stream.Stream<Transition>
   /** Waits until a call would pass. */
   readonly awaitReady: (key?: string) => Effect.Effect<void>
-  /** Refuses calls for at least so long, as a provider's `Retry-After` asks for. It is no failure and no opening. */
+  /**
+   * Refuses calls for at least so long, as a provider's `Retry-After` asks for, up to `maxHint`. It is no failure and no
+   * opening. What an operator does in the meantime does not end it, but for `forceClose` and `reset`.
+   */
   readonly hold: (duration: Duration.Input, key?: string) => Effect.Effect<void>
   /** Refuses calls until `enable`. */
   readonly forceOpen: (key?: string) => Effect.Effect<void>
-  /** Closes the circuit and forgets its failures; its rules go on. */
+  /** Closes the circuit and forgets its failures and what it was held for; its rules go on. */
   readonly forceClose: (key?: string) => Effect.Effect<void>
   /** Lets everybody pass and judges nothing until `enable`. */
   readonly disable: (key?: string) => Effect.Effect<void>
-  /** Gives the circuit back to its rules: ready to probe after `forceOpen`, closed after `disable`. */
+  /**
+   * Gives the circuit back to its rules: ready to probe after `forceOpen`, closed after `disable`, either as soon as no
+   * hold stands.
+   */
   readonly enable: (key?: string) => Effect.Effect<void>
   /** Forgets the circuit, counters and all: the next call finds a new one. */
   readonly reset: (key?: string) => Effect.Effect<void>

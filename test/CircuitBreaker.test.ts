@@ -724,6 +724,28 @@ it.effect("hold: calls are refused as long as the provider asked, without a trip
     assert.strictEqual(Duration.toMillis(yield* breaker.peek()), 60_000)
   }))
 
+it.effect("what a provider asked for outlasts what an operator does, but for closing the circuit", () =>
+  Effect.gen(function*() {
+    const left = (breaker: CircuitBreaker.Service) => Effect.map(breaker.peek(), Duration.toSeconds)
+    for (const command of ["forceOpen", "disable"] as const) {
+      const held = yield* CircuitBreaker.make(plain)
+      yield* held.hold("1 minute")
+      const hinted = yield* CircuitBreaker.make(plain)
+      yield* failWith(providerError("RateLimitError", { openForMillis: 60_000 }), hinted)
+      const open = yield* CircuitBreaker.make(plain)
+      yield* times(5, fail(open))
+      const lengthened = yield* CircuitBreaker.make(plain)
+      yield* times(5, fail(lengthened))
+      yield* lengthened.hold("1 minute")
+      for (const breaker of [held, hinted, open, lengthened]) yield* breaker[command]()
+      yield* TestClock.adjust("1 second")
+      for (const breaker of [held, hinted, open, lengthened]) yield* breaker.enable()
+      assert.deepStrictEqual(yield* Effect.forEach([held, hinted, open, lengthened], left), [59, 59, 0, 59], command)
+      yield* held.forceClose()
+      assert.strictEqual(yield* left(held), 0)
+    }
+  }))
+
 it.effect("a rejection carries the wait, computed when it is read, and one error serves the open period", () =>
   Effect.gen(function*() {
     const breaker = yield* CircuitBreaker.make(plain)

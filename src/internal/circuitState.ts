@@ -238,18 +238,35 @@ export const transition = (before: State, event: Event, now: number, rules: Circ
       ]
     }
     case "ForceOpen":
-      return [0, { ...common(state, now), _tag: "ForcedOpen" }, "Operator"]
+      return [0, { ...common(state, now), _tag: "ForcedOpen", heldUntil: askedFor(state) }, "Operator"]
     case "Disable":
-      return [0, { ...common(state, now), _tag: "Disabled" }, "Operator"]
+      return [0, { ...common(state, now), _tag: "Disabled", heldUntil: askedFor(state) }, "Operator"]
     case "ForceClose":
       return [0, { ...initial(now), generation: state.generation + 1 }, "Operator"]
     case "Enable":
-      // Nobody knows how the provider fares after a forced open: the next call is a probe.
-      if (state._tag === "ForcedOpen") return [0, { ...common(state, now), _tag: "Open", until: now }, "Operator"]
-      if (state._tag === "Disabled") return [0, { ...initial(now), generation: state.generation + 1 }, "Operator"]
-      return [0, state]
+      switch (state._tag) {
+        // Nobody knows how the provider fares after a forced open: the next call is a probe.
+        case "ForcedOpen":
+          return [0, { ...common(state, now), _tag: "Open", until: Math.max(now, state.heldUntil) }, "Operator"]
+        case "Disabled":
+          return [
+            0,
+            { ...initial(now), generation: state.generation + 1, heldUntil: state.heldUntil },
+            "Operator"
+          ]
+        case "Closed":
+        case "Open":
+        case "HalfOpen":
+          return [0, state]
+      }
   }
 }
+
+/** Until when the provider asked to be left alone; an open time that is longer than planned is its wish. */
+const askedFor = (state: State): number =>
+  state._tag === "Open" && state.until > state.since + state.openMillis
+    ? Math.max(state.until, state.heldUntil)
+    : state.heldUntil
 
 const admit = (state: State, now: number, rules: CircuitRules, random: number): Step => {
   if (wait(state, now, rules) > 0) return [REFUSED, state]

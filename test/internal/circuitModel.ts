@@ -150,13 +150,18 @@ export class CircuitModel {
 
   command(command: "ForceOpen" | "ForceClose" | "Disable" | "Enable", now: number): void {
     this.notice(now)
+    // An open time beyond the planned one is the provider's wish, as a hold is: only closing by hand ends it.
+    const byHand = command === "ForceOpen" || command === "Disable"
+    if (byHand && this.state === "Open" && this.until > this.since + this.lastOpen) {
+      this.held = Math.max(this.held, this.until)
+    }
     if (command === "ForceOpen") this.become("ForcedOpen", now)
     else if (command === "Disable") this.become("Disabled", now)
     else if (command === "ForceClose" || this.state === "Disabled") {
-      this.held = -Infinity
+      if (command === "ForceClose") this.held = -Infinity
       this.close(now, 0, 0)
     } else if (this.state === "ForcedOpen") {
-      this.until = now
+      this.until = Math.max(now, this.held)
       this.trips++
       this.become("Open", now)
     }
@@ -164,6 +169,7 @@ export class CircuitModel {
 
   /** Millis until a call would be let in. */
   wait(now: number): number {
+    if (this.state !== "Closed") this.notice(now)
     switch (this.state) {
       case "Disabled":
         return 0
@@ -173,10 +179,8 @@ export class CircuitModel {
         if (this.held > -Infinity) this.notice(now)
         return Math.max(0, this.held - now)
       case "Open":
-        this.notice(now)
         return Math.max(0, this.until - now)
       case "HalfOpen": {
-        this.notice(now)
         const free = this.probes.length < this.rules.maxProbes
         const first = Math.min(...this.probes.map((probe) => probe.leaseUntil))
         return Math.max(0, this.held - now, free ? 0 : first - now)
