@@ -56,7 +56,8 @@ export const tokens = (text: string): ReadonlyArray<Token> => {
     const parts = match.includes("-") || match.includes("/") ? match.split(/[-/]/) : undefined
     if (parts !== undefined) found.push({ term: stem(parts.join("")), position, joined: true })
     for (const part of parts ?? [match]) {
-      if (!stopWords.has(part)) found.push({ term: stem(part), position, joined: false })
+      const term = termOf(part)
+      if (term !== "") found.push({ term, position, joined: false })
       position++
     }
   }
@@ -66,18 +67,22 @@ export const tokens = (text: string): ReadonlyArray<Token> => {
 /** Whether there is a word at all, be it a stop word. */
 export const hasWords = (text: string): boolean => /[\p{L}\p{N}]/u.test(text)
 
-// The same words come again and again; a bounded memo makes the stemmer a third of the analysis instead of all of it.
-const stems = new Map<string, string>()
+// The same words come again and again; with a bounded memo, stop words among it, one look finds the most of them.
+const terms = new Map<string, string>()
 
-/** The stem of a folded word. Words with other letters than a to z, or of one or two, are their own stems. */
-export const stem = (word: string): string => {
-  const known = stems.get(word)
+/** The stem of a folded word, and nothing for a stop word. */
+const termOf = (word: string): string => {
+  const known = terms.get(word)
   if (known !== undefined) return known
-  const result = /^[a-z]{3,}$/.test(word) ? porter(word.slice(0, longestWord)) : word.slice(0, longestWord)
-  if (stems.size >= 50_000) stems.clear()
-  stems.set(word, result)
+  const result = stopWords.has(word) ? "" : stem(word)
+  if (terms.size >= 50_000) terms.clear()
+  terms.set(word, result)
   return result
 }
+
+/** The stem of a folded word. Words with other letters than a to z, or of one or two, are their own stems. */
+export const stem = (word: string): string =>
+  /^[a-z]{3,}$/.test(word) ? porter(word.slice(0, longestWord)) : word.slice(0, longestWord)
 
 const consonant = "[^aeiou]"
 const vowel = "[aeiouy]"
