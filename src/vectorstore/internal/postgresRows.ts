@@ -29,8 +29,8 @@ export const toDocument = ({ attributes, content, id, title }: Row): Document =>
 export const toHit = (row: Scored): Hit => ({ ...toDocument(row), score: row.score })
 
 // Lists go as arrays of a given type, in binary: guessed from its elements, one type would have to fit them all.
-const array = (oid: number) => (sql: SqlClient, values: ReadonlyArray<string | number>): Fragment =>
+const array = (oid: number) => (sql: SqlClient, values: ReadonlyArray<string | number | null>): Fragment =>
   sql`${Result.getOrThrow(PgTypes.array(values, oid))}`
-export const textArray: (sql: SqlClient, values: ReadonlyArray<string>) => Fragment = array(PgTypes.OID.text)
+export const textArray: (sql: SqlClient, values: ReadonlyArray<string | null>) => Fragment = array(PgTypes.OID.text)
 export const intArray: (sql: SqlClient, values: ReadonlyArray<number>) => Fragment = array(PgTypes.OID.int4)
 export const floatArray: (sql: SqlClient, values: ReadonlyArray<number>) => Fragment = array(PgTypes.OID.float8)

@@ -41,42 +41,46 @@ export const add = Effect.fnUntraced(
 
 /** All postings, by term and then by document, with where each row of them starts and ends; counted from 1. */
 const lists = (entries: ReadonlyArray<readonly [no: number, terms: Terms]>) => {
-  const byTerm = new Map<string, Record<"documents" | "counts" | "lengths", Array<number>>>()
-  let totalLength = 0
-  for (const [no, { length, positions }] of [...entries].sort(([a], [b]) => a - b)) {
-    totalLength += length
-    for (const [term, places] of positions) {
-      let held = byTerm.get(term)
-      if (held === undefined) byTerm.set(term, held = { documents: [], counts: [], lengths: [] })
-      held.documents.push(no)
-      held.counts.push(places.length)
-      held.lengths.push(length)
-    }
+  const inOrder = [...entries].sort(([a], [b]) => a - b)
+  const numbers = inOrder.map(([no]) => no)
+  const sizes = inOrder.map(([, { length }]) => length)
+  // For each term the places of its documents in that order, each followed by how often it holds the term: one list of
+  // numbers for a term and not three, for most of the time here goes into making them.
+  const byTerm = new Map<string, Array<number>>()
+  inOrder.forEach(([, { positions }], at) =>
+    positions.forEach(({ length }, term) => {
+      const held = byTerm.get(term)
+      if (held === undefined) byTerm.set(term, [at, length])
+      else held.push(at, length)
+    })
+  )
+  const all = {
+    terms: Array<string>(),
+    starts: Array<number>(),
+    ends: Array<number>(),
+    documents: Array<number>(),
+    counts: Array<number>(),
+    lengths: Array<number>(),
+    totalLength: sizes.reduce((sum, length) => sum + length, 0)
   }
   // In the order of the table's key.
-  const inOrder = Array.from(byTerm).sort(([a], [b]) => a < b ? -1 : 1)
-  const terms: Array<string> = []
-  const starts: Array<number> = []
-  const ends: Array<number> = []
-  let end = 0
-  for (const [term, { documents }] of inOrder) {
-    const start = end
-    end += documents.length
-    for (let at = start; at < end; at += listLength) {
-      terms.push(term)
-      starts.push(at + 1)
-      ends.push(Math.min(end, at + listLength))
+  for (const term of Array.from(byTerm.keys()).sort()) {
+    const held = byTerm.get(term) ?? []
+    const start = all.documents.length
+    for (let i = 0; i < held.length; i += 2) {
+      const at = held[i] ?? 0
+      all.documents.push(numbers[at] ?? 0)
+      all.counts.push(held[i + 1] ?? 0)
+      all.lengths.push(sizes[at] ?? 0)
+    }
+    const end = all.documents.length
+    for (let from = start; from < end; from += listLength) {
+      all.terms.push(term)
+      all.starts.push(from + 1)
+      all.ends.push(Math.min(end, from + listLength))
     }
   }
-  return {
-    terms,
-    starts,
-    ends,
-    documents: inOrder.flatMap(([, held]) => held.documents),
-    counts: inOrder.flatMap(([, held]) => held.counts),
-    lengths: inOrder.flatMap(([, held]) => held.lengths),
-    totalLength
-  }
+  return all
 }
 
 /** The row that holds the term's posting of the document, if there is one. */
