@@ -34,7 +34,10 @@ export interface Options {
   readonly name?: string | undefined
   /** The database schema the tables are in; stores of different schemas know nothing of each other. Defaults to `"holdfast"`. */
   readonly schema?: string | undefined
-  /** How long one statement may run in the server. Defaults to `"30 seconds"`. */
+  /**
+   * How long one statement may run. Defaults to `"30 seconds"`; 0 is no limit. Searches and writes are ended by the server;
+   * what reads otherwise is cancelled from here, and the wait for a connection counts.
+   */
   readonly statementTimeout?: Duration.Input | undefined
   /** How long it is known which documents a batch's `operationId` stored. Defaults to `"30 days"`. */
   readonly keepOperations?: Duration.Input | undefined
@@ -138,7 +141,7 @@ const build = Effect.fnUntraced(function*(
     Duration.toSeconds(Duration.fromInputUnsafe(options.keepOperations ?? "30 days")),
     1_000 * 365 * 86_400
   )
-  const { known, reading, ready, typed, writing } = yield* Calls.make(sql, t, {
+  const { known, plain, reading, ready, typed, writing } = yield* Calls.make(sql, t, {
     name,
     space: embedder?.space,
     statementTimeoutMillis: Duration.toMillis(Duration.fromInputUnsafe(options.statementTimeout ?? "30 seconds"))
@@ -183,7 +186,7 @@ const build = Effect.fnUntraced(function*(
     // What is stored already is not embedded again.
     const before = operation === undefined
       ? []
-      : yield* typed("addMany")(Effect.andThen(ready, storedBefore(operation, part)))
+      : yield* plain("addMany", () => storedBefore(operation, part))
     const reports = new Map(
       before.map(({ id }): [string, ItemReport] => [id, { _tag: "AlreadyStored", id: DocumentId.make(id) }])
     )
@@ -210,11 +213,14 @@ const build = Effect.fnUntraced(function*(
     const tables = [t.documents, t.postings]
     return Effect.gen(function*() {
       const { vectors } = yield* ready
-      yield* sql`DELETE FROM ${t.operations} WHERE stored_at < now() - ${keepOperations}::float8 * interval '1 second'`
-      for (const terms of yield* Words.scattered(sql, t)) {
+      yield* plain(
+        "maintain",
+        () => sql`DELETE FROM ${t.operations} WHERE stored_at < now() - ${keepOperations}::float8 * interval '1 second'`
+      )
+      for (const terms of yield* plain("maintain", () => Words.scattered(sql, t))) {
         yield* writing("maintain", () => Words.gather(sql, t, terms))
       }
-      for (const table of tables) yield* sql`ANALYZE ${table}`
+      for (const table of tables) yield* plain("maintain", () => sql`ANALYZE ${table}`)
       if (vectors._tag === "Indexed") yield* Vectors.makeIndex(sql, t, vectors)
     }).pipe(
       typed("maintain"),
@@ -236,12 +242,12 @@ const build = Effect.fnUntraced(function*(
   const embedMissing: NeonStore["embedMissing"] = Effect.fnUntraced(function*(options = {}) {
     const { vectors } = yield* typed("embedMissing")(ready)
     if (vectors._tag === "None" || embedder === undefined) return 0
-    const total = yield* typed("embedMissing")(Vectors.countMissing(sql, t, vectors))
+    const total = yield* plain("embedMissing", () => Vectors.countMissing(sql, t, vectors))
     let seen = 0
     let embedded = 0
     let after = 0
     while (true) {
-      const rows = yield* typed("embedMissing")(Vectors.missing(sql, t, vectors, after, embeddedAtOnce))
+      const rows = yield* plain("embedMissing", () => Vectors.missing(sql, t, vectors, after, embeddedAtOnce))
       if (rows.length === 0) break
       const documents = rows.map(toDocument)
       // A text that the embedder refuses stays without; when the embedder is down there is no point in going on.
@@ -263,7 +269,7 @@ const build = Effect.fnUntraced(function*(
 
   const update = Effect.fnUntraced(function*(id: DocumentId, patch: DocumentPatch) {
     yield* checkPatch(name, patch)
-    const before = yield* typed("update")(Effect.andThen(ready, Documents.read(sql, t, id)))
+    const before = yield* plain("update", () => Documents.read(sql, t, id))
     if (before === undefined) return Option.none<Document>()
     const changed: Document = { ...before, ...patch, id }
     // Embedding takes its time, so it is done before the lock is taken.
@@ -288,7 +294,7 @@ const build = Effect.fnUntraced(function*(
 
   const list = Effect.fnUntraced(function*(request: ListRequest = {}): Effect.fn.Return<Page, ProviderError> {
     const limit = yield* checkList(name, request)
-    const found = yield* reading("list", 1, () => Documents.page(sql, t, request.after, limit + 1))
+    const found = yield* plain("list", () => Documents.page(sql, t, request.after, limit + 1))
     const documents = found.slice(0, limit)
     const last = documents.at(-1)
     return { documents, ...(found.length > limit && last !== undefined ? { next: last.id } : {}) }
@@ -296,7 +302,7 @@ const build = Effect.fnUntraced(function*(
 
   const statistics = (terms: ReadonlyArray<string>) =>
     Effect.map(
-      typed("search")(Effect.andThen(ready, Words.statistics(sql, t, terms))),
+      plain("search", () => Words.statistics(sql, t, terms)),
       ({ documents, terms }) => {
         const frequencies = new Map(terms.map(({ frequency, term }) => [term, frequency]))
         return { documents, frequency: (term: string) => frequencies.get(term) ?? 0 }
@@ -330,13 +336,13 @@ const build = Effect.fnUntraced(function*(
     search: (request) => Effect.flatMap(typed("search")(ready), ({ vectors }) => search(vectors)(request)),
     add,
     addMany,
-    get: (id) => Effect.map(reading("get", 1, () => Documents.read(sql, t, id)), Option.fromUndefinedOr),
+    get: (id) => Effect.map(plain("get", () => Documents.read(sql, t, id)), Option.fromUndefinedOr),
     update,
     delete: remove,
     list,
     documents: everyDocument(list),
     embedMissing,
-    stats: reading("stats", 1, ({ vectors }) =>
+    stats: plain("stats", ({ vectors }) =>
       Effect.gen(function*() {
         const [row] = yield* sql<{ readonly documents: number; readonly embedded: number }>`
           SELECT documents::int, ${
@@ -351,6 +357,6 @@ const build = Effect.fnUntraced(function*(
           modes: [...modesOf(vectors._tag === "None" ? undefined : embedder)]
         }
       })),
-    health: typed("health")(Effect.andThen(ready, sql`SELECT 1`)).pipe(Effect.asVoid)
+    health: Effect.asVoid(plain("health", () => sql`SELECT 1`))
   }
 })

@@ -1,6 +1,7 @@
 import { assert, it, layer, type Vitest } from "@effect/vitest"
-import { Context, Deferred, Effect, Fiber, Layer, Redacted } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Option, Redacted } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import type { ProviderError } from "../../src/ProviderError.ts"
 import * as StoreContract from "../../src/testing/storeContract.ts"
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
 import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
@@ -140,13 +141,28 @@ function tests(it: Vitest.MethodsNonLive<Server>): void {
       const held = yield* Deferred.make<void>()
       const holder = yield* Effect.forkChild(sql.withTransaction(
         Effect.andThen(
-          sql`LOCK TABLE read_limit.documents IN ACCESS EXCLUSIVE MODE`,
+          sql`LOCK TABLE read_limit.documents, read_limit.collection, read_limit.operations IN ACCESS EXCLUSIVE MODE`,
           Effect.andThen(Deferred.succeed(held, undefined), Effect.never)
         )
       ))
       yield* Deferred.await(held)
-      const error = yield* Effect.flip(store.get(id))
+      const ended = (call: Effect.Effect<unknown, ProviderError>) =>
+        Effect.map(Effect.flip(call), ({ category, reason }) => [category, reason.code])
+      const calls: Readonly<Record<string, Effect.Effect<unknown, ProviderError>>> = {
+        get: store.get(id),
+        list: store.list(),
+        stats: store.stats,
+        search: store.search({ query: "zebras" }),
+        update: store.update(id, { title: "Zebras" }),
+        "what an operation stored": store.addMany([document(1)], { operationId: "again" })
+      }
+      for (const [name, call] of Object.entries(calls)) assert.deepStrictEqual(yield* ended(call), late, name)
+      // In the server too: nothing waits for the lock any more.
+      const waiting = yield* sql`SELECT FROM pg_locks WHERE NOT granted`
       yield* Fiber.interrupt(holder)
-      assert.deepStrictEqual([error.category, error.reason.code], ["TIMEOUT", "57014"])
+      assert.strictEqual(waiting.length, 0)
+      assert.isTrue(Option.isSome(yield* store.get(id)))
     }).pipe(Effect.provide(store)), 60_000)
 }
+
+const late = ["TIMEOUT", "57014"]

@@ -1,6 +1,6 @@
 /**
- * How a store calls Postgres: the tables are made at the first call, each call is a transaction with its limits, one
- * writes at a time, and every failure is classified.
+ * How a store calls Postgres: the tables are made at the first call, a call is one statement or a transaction, both with
+ * a limit, one writes at a time, and every failure is classified.
  */
 import { Clock, Effect, Semaphore } from "effect"
 import type { SqlClient } from "effect/sql/SqlClient"
@@ -8,7 +8,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment } from "effect/sql/Statement"
 import * as Classifier from "../../Classifier.ts"
 import * as Event from "../../Event.ts"
-import { ProviderError } from "../../ProviderError.ts"
+import { ProviderError, TimeoutError } from "../../ProviderError.ts"
 import type { EmbeddingSpace } from "../Embedder.ts"
 import { migrate, type Tables, takeLock } from "./postgresSchema.ts"
 import * as Vectors from "./postgresVectors.ts"
@@ -30,8 +30,9 @@ export type Calls = Effect.Success<ReturnType<typeof make>>
 
 export const make = Effect.fnUntraced(function*(sql: SqlClient, t: Tables, options: Options) {
   const { name, space } = options
-  // The most that the setting holds, 24 days; 0 would be no limit.
-  const timeout = String(Math.min(2_147_483_647, Math.ceil(options.statementTimeoutMillis)))
+  // The most that the setting holds, 24 days; 0 is no limit.
+  const limit = Math.min(2_147_483_647, Math.ceil(options.statementTimeoutMillis))
+  const timeout = String(limit)
   const classifier = yield* Classifier.Classifier
   const sink = yield* Event.Sink
   const preparing = yield* Semaphore.make(1)
@@ -73,13 +74,36 @@ export const make = Effect.fnUntraced(function*(sql: SqlClient, t: Tables, optio
       ? sql`set_config('statement_timeout', ${timeout}, true)`
       : sql`set_config('statement_timeout', ${timeout}, true), ${Vectors.setUp(sql, vectors, limit)}`
 
+  const overdue = (operation: string) =>
+    new ProviderError({
+      provider: name,
+      operation,
+      reason: new TimeoutError({
+        message: `The statement was not done within ${limit} ms`,
+        rule: "postgres/statement-limit",
+        delivered: "unknown",
+        code: "57014"
+      })
+    })
+
   return {
     typed,
     /** Makes the tables where they are missing. */
     ready,
     /** What was found at the first call; undefined before it. */
     known: (): Ready | undefined => state,
-    /** `limit` is how many neighbours a search through the index of vectors is for. */
+    /**
+     * Statements that need no transaction. They end at the limit because they are cancelled from here, which takes one
+     * trip to the server where a transaction with the server's limit takes four.
+     */
+    plain: <A>(operation: string, ask: (ready: Ready) => Effect.Effect<A, SqlError>) =>
+      Effect.flatMap(ready, (ready) =>
+        limit === 0
+          ? ask(ready)
+          : Effect.timeoutOrElse(ask(ready), { duration: limit, orElse: () => Effect.fail(overdue(operation)) })).pipe(
+          typed(operation)
+        ),
+    /** A search. `limit` is how many neighbours one through the index of vectors is for. */
     reading: <A>(operation: string, limit: number, read: (ready: Ready) => Effect.Effect<A, SqlError>) =>
       ready.pipe(
         Effect.flatMap((ready) =>
