@@ -175,8 +175,8 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
 
     const get = (id: DocumentId): Effect.Effect<Option.Option<Document>, ProviderError> =>
       Effect.flatMap(
-        lookup.one(id),
-        ([found]) => found === undefined ? Effect.succeed(Option.none()) : readPassage(found)
+        lookup.any(id),
+        Option.match({ onNone: () => Effect.succeed(Option.none()), onSome: readPassage })
       )
 
     const update = (id: DocumentId, patch: DocumentPatch): Effect.Effect<Option.Option<Document>, ProviderError> =>

@@ -144,6 +144,40 @@ it.live("keeps the old version when the new one fails, and finds no old one when
     assert.strictEqual(yield* emulator.files, 2)
   }))
 
+it.live("finds an older file of a document behind 50 passages of another, so that none is left", () =>
+  Effect.gen(function*() {
+    const { emulator, store } = yield* setUp()
+    const long = (word: string) => document("long", `${word} `.repeat(60_000))
+    const id = DocumentId.make("long")
+    const version = (word: string) =>
+      Effect.gen(function*() {
+        // The removal of what was there fails, and another process knows nothing of it.
+        yield* emulator.fault(Fault.status(503), { route: "files.delete" })
+        yield* store.add(long(word))
+        yield* emulator.clear()
+      })
+    const writes: ReadonlyArray<(store: Service) => Effect.Effect<unknown, ProviderError>> = [
+      (store) => store.add(long("quagga")),
+      (store) => store.update(id, { content: "quagga" }),
+      (store) => store.addMany([long("quagga"), ...documents(3)]),
+      (store) => store.delete(id)
+    ]
+    for (const [i, write] of writes.entries()) {
+      yield* version("zebra")
+      yield* version("okapi")
+      const another = yield* Effect.provideContext(VectorStore, yield* build(emulator))
+      yield* write(another)
+      const left = (yield* ids(another)).filter((it) => it === id)
+      assert.strictEqual(left.length, i === 3 ? 0 : 1)
+      for (const word of ["zebra", "okapi"]) {
+        const { hits } = yield* another.search({ query: word })
+        assert.isFalse(hits.some((it) => it.id === id && it.content.includes(word)), `${i} ${word}`)
+      }
+      yield* another.delete(id)
+      assert.isTrue(Option.isNone(yield* another.get(id)))
+    }
+  }))
+
 it.live("writes of one document leave one version, in batches too", () =>
   Effect.gen(function*() {
     const { emulator, store } = yield* setUp()

@@ -1,8 +1,11 @@
-/** Which files hold which documents: asked of the store by the attribute that names the document. */
-import { Array as Arr, Effect, Option, Schema } from "effect"
+/**
+ * Which files hold which documents: asked of the store by the attribute that names the document. An answer has room for
+ * so many passages only; what stands behind those of other files is found by the names of the files.
+ */
+import { Array as Arr, Effect, Option, Schema, Stream } from "effect"
 import { ProviderError, UnknownError } from "../../ProviderError.ts"
-import { documentId, idKey } from "../OpenAiDocument.ts"
-import { FileId, type Passage } from "../OpenAiTypes.ts"
+import { documentId, idKey, parseName } from "../OpenAiDocument.ts"
+import { FileId, type Passage, type StoreFile } from "../OpenAiTypes.ts"
 import type { DocumentId } from "../VectorStore.ts"
 import { attributesOf, type Place } from "./openAiPlace.ts"
 
@@ -13,6 +16,8 @@ export const passagesAtMost = 50
 const idsPerLookUp = 40
 
 export interface Lookup {
+  /** A file of the document, to be read. */
+  readonly any: (id: DocumentId) => Effect.Effect<Option.Option<Passage>, ProviderError>
   /** The files of a document: several where one was replaced and is not deleted yet. */
   readonly one: (id: DocumentId) => Effect.Effect<ReadonlyArray<Passage>, ProviderError>
   /** The files of many documents, by document. */
@@ -21,7 +26,7 @@ export interface Lookup {
 
 /** `isReplaced` leaves out files whose document has a newer one. */
 export const makeLookup = (
-  { client, id: store, within }: Place,
+  { client, id: store, tag, within }: Place,
   { concurrency, isReplaced }: { readonly concurrency: number; readonly isReplaced: (file: FileId) => boolean }
 ): Lookup => {
   /** What is found is replaced and deleted: files that nobody asked for must not be among it. */
@@ -37,9 +42,10 @@ export const makeLookup = (
       })
     })
 
-  /** Asks again without those found, for as long as an answer is full. */
+  /** Asks again without those found, for as long as an answer is full; who was in such a one may have more files. */
   const some = Effect.fnUntraced(function*(ids: ReadonlyArray<DocumentId>) {
     const found = new Map<FileId, Passage>()
+    const crowded = new Set<unknown>()
     let left: ReadonlyArray<string> = ids
     while (left.length > 0) {
       const [query = ""] = left
@@ -52,9 +58,45 @@ export const makeLookup = (
       const asked = new Set<unknown>(left)
       if (Array.from(known).some((id) => !asked.has(id))) return yield* unfiltered()
       for (const it of passages) if (!isReplaced(it.file_id)) found.set(it.file_id, it)
-      left = passages.length < passagesAtMost ? [] : left.filter((id) => !known.has(id))
+      if (passages.length < passagesAtMost) break
+      for (const id of known) crowded.add(id)
+      left = left.filter((id) => !known.has(id))
     }
-    return Array.from(found.values())
+    return { found: Array.from(found.values()), crowded }
+  })
+
+  const passageOf = (id: FileId, filename: string, { attributes = null }: StoreFile): Passage => ({
+    file_id: id,
+    filename,
+    score: 0,
+    attributes,
+    content: []
+  })
+
+  /** All files of many documents. */
+  const all = Effect.fnUntraced(function*(ids: ReadonlyArray<DocumentId>) {
+    const answers = yield* Effect.forEach(Arr.chunksOf(ids, idsPerLookUp), some, { concurrency })
+    const found = answers.flatMap((it) => it.found)
+    const crowded = new Set(answers.flatMap((it) => Array.from(it.crowded)))
+    if (crowded.size === 0) return found
+    const seen = new Set(found.map(({ file_id }) => file_id))
+    const named = yield* Stream.runCollect(
+      Stream.filter(client.files.list, (file) =>
+        !seen.has(file.id) && !isReplaced(file.id) &&
+        Option.exists(parseName(file.filename), (it) => crowded.has(it.id) && it.operation.startsWith(`${tag}-`)))
+    )
+    const hidden = yield* Effect.forEach(
+      named,
+      ({ filename, id }) =>
+        Effect.map(client.storeFiles.get(store, id), (held) =>
+          held.pipe(
+            Option.filter(({ status }) => status === "completed"),
+            Option.map((held) => passageOf(id, filename, held)),
+            Option.toArray
+          )),
+      { concurrency }
+    )
+    return [...found, ...hidden.flat()]
   })
 
   /** A file of someone else's, by its own id. */
@@ -64,16 +106,19 @@ export const makeLookup = (
     const held = yield* client.storeFiles.get(store, fileId.value)
     const file = Option.isNone(held) ? Option.none() : yield* client.files.get(fileId.value)
     if (Option.isNone(held) || Option.isNone(file)) return []
-    const { attributes = null } = held.value
-    return [{ file_id: fileId.value, filename: file.value.filename, score: 0, attributes, content: [] }]
+    return [passageOf(fileId.value, file.value.filename, held.value)]
   })
 
   return {
-    one: (id) => Effect.flatMap(some([id]), (found) => found.length > 0 ? Effect.succeed(found) : foreign(id)),
+    any: (id) =>
+      Effect.flatMap(some([id]), ({ found }) => found.length > 0 ? Effect.succeed(found) : foreign(id)).pipe(
+        Effect.map(Arr.head)
+      ),
+    one: (id) => Effect.flatMap(all([id]), (found) => found.length > 0 ? Effect.succeed(found) : foreign(id)),
     many: (ids) =>
       Effect.map(
         Effect.all([
-          Effect.forEach(Arr.chunksOf(ids, idsPerLookUp), some, { concurrency }),
+          all(ids),
           Effect.forEach(ids.filter((id) => id.startsWith("file-")), foreign, { concurrency })
         ]),
         (found) => {
