@@ -1,6 +1,8 @@
 /** `holdfast simulate SCENARIO`: what an incident does to calls without policies, with plain retries, and with ours. */
 import { Console, Data, Effect, FileSystem, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
+import { checked } from "../internal/options.ts"
+import { problemsOf } from "../internal/settingsForm.ts"
 import * as Settings from "../Settings.ts"
 import { million, scenarios } from "../testing/scenarios.ts"
 import * as Strategies from "../testing/scenarios.ts"
@@ -48,9 +50,11 @@ export const simulate = Command.make(
     )
     const all: Array<Simulation.Result> = []
     for (const scenario of chosen) {
-      const results = strategies.map((strategy) =>
-        Array.from({ length: seeds }, (_, offset) => Simulation.run(scenario, strategy, seed + offset))
-      )
+      const results = yield* Effect.forEach(strategies, (strategy) =>
+        Effect.forEach(
+          Array.from({ length: seeds }, (_, offset) => seed + offset),
+          (seed) => Effect.delay(checked(() => Simulation.run(scenario, strategy, seed)), 0)
+        )).pipe(Effect.mapError((error) => unexpected(wanted, [{ field: error.field, message: error.why }])))
       const summaries = results.map(Report.summarize)
       const firsts = results.flatMap((runs) => runs.slice(0, 1))
       all.push(...results.flat())
@@ -92,25 +96,24 @@ const readPipeline = (file: string) =>
 
 const read = (file: string): Effect.Effect<Simulation.Scenario, CannotSimulate, FileSystem.FileSystem> =>
   file.endsWith(".json")
-    ? readJson(file, Simulation.Scenario)
+    ? FileSystem.FileSystem.pipe(
+      Effect.flatMap((fs) => fs.readFileString(file)),
+      Effect.flatMap(Schema.decodeUnknownEffect(Schema.fromJsonString(Simulation.Scenario), strict)),
+      Effect.mapError((error) =>
+        error._tag === "SchemaError"
+          ? unexpected(file, problemsOf(error.issue))
+          : new CannotSimulate({ message: `${file} cannot be read. Is the path right?` })
+      )
+    )
     : Effect.fail(
       new CannotSimulate({
         message: `There is no scenario ${file}. There are: ${names.join(", ")}; or give a JSON file.`
       })
     )
 
-const readJson = <S extends Schema.Codec<unknown, unknown>>(
-  file: string,
-  schema: S
-): Effect.Effect<S["Type"], CannotSimulate, FileSystem.FileSystem> =>
-  FileSystem.FileSystem.pipe(
-    Effect.flatMap((fs) => fs.readFileString(file)),
-    Effect.flatMap(Schema.decodeUnknownEffect(Schema.fromJsonString(schema), { onExcessProperty: "error" })),
-    Effect.mapError((error) =>
-      new CannotSimulate({
-        message: error._tag === "SchemaError"
-          ? `${file} is not what is expected: ${error.message}`
-          : `${file} cannot be read. Is the path right?`
-      })
-    )
-  )
+const strict = { errors: "all", onExcessProperty: "error" } as const
+
+const unexpected = (file: string, problems: ReadonlyArray<Settings.Problem>): CannotSimulate =>
+  new CannotSimulate({
+    message: `${file} is not what is expected: ${new Settings.InvalidSettings({ problems }).message}`
+  })

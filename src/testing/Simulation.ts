@@ -7,11 +7,16 @@ import { Clock, Duration, Effect, Exit, Fiber, Schema, type Scope } from "effect
 import { Latency, sample } from "../Chaos.ts"
 import { draw } from "../internal/draw.ts"
 import { LatencyHistogram } from "../internal/latencyHistogram.ts"
+import { checks } from "../internal/options.ts"
+import { problemsOf } from "../internal/settingsForm.ts"
 import { ProviderError, reasons, type ReasonTag } from "../ProviderError.ts"
 import * as VirtualTime from "./VirtualTime.ts"
 
-const Seconds = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1_000_000 }))
+const Seconds = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 86_400 }))
 const Positive = Schema.Finite.check(Schema.isBetween({ minimum: 0.000_001, maximum: 1_000_000 }))
+const AtLeastZero = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1_000_000 }))
+const Share = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 }))
+const upToABillion = (minimum: number) => Schema.Int.check(Schema.isBetween({ minimum, maximum: 1_000_000_000 }))
 
 /** A provider: so many workers, a queue before them. */
 export const Server = Schema.Struct({
@@ -20,8 +25,8 @@ export const Server = Schema.Struct({
   workers: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100_000 })),
   service: Latency,
   /** What exceeds the queue is answered with 503. Defaults to no bound, as in many real servers. */
-  queue: Schema.optionalKey(Schema.Int),
-  /** Calls this server for each of its own jobs before it answers. */
+  queue: Schema.optionalKey(upToABillion(0)),
+  /** Calls this server for each of its own jobs before it answers. Not itself, nor one that depends on it. */
   dependsOn: Schema.optionalKey(Schema.String)
 })
 export type Server = typeof Server.Type
@@ -31,13 +36,13 @@ export const Change = Schema.Struct({
   at: Seconds,
   server: Schema.String,
   /** How much of its capacity is left: service times are divided by it. 0 hangs. */
-  capacity: Schema.optionalKey(Schema.Finite),
+  capacity: Schema.optionalKey(AtLeastZero),
   /** Connections are refused. */
   down: Schema.optionalKey(Schema.Boolean),
   /** The share of calls answered with 500 at once. */
-  errors: Schema.optionalKey(Schema.Finite),
+  errors: Schema.optionalKey(Share),
   /** Above so many a second, calls are answered with 429 and a `Retry-After` of one second. */
-  rateLimit: Schema.optionalKey(Schema.Finite)
+  rateLimit: Schema.optionalKey(AtLeastZero)
 })
 export type Change = typeof Change.Type
 
@@ -48,12 +53,12 @@ export const Workload = Schema.Struct({
   clients: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000_000 })),
   /** The rate's multiple from `at` (seconds) on, and who brings it. */
   surges: Schema.optionalKey(
-    Schema.Array(Schema.Struct({ at: Seconds, factor: Schema.Finite, noisyShare: Schema.optionalKey(Schema.Finite) }))
+    Schema.Array(Schema.Struct({ at: Seconds, factor: Positive, noisyShare: Schema.optionalKey(Share) }))
   ),
   /** The share of requests that come from one tenant. */
-  noisyShare: Schema.optionalKey(Schema.Finite),
+  noisyShare: Schema.optionalKey(Share),
   /** Distinct requests, by popularity (Zipf, exponent 1). Defaults to all are distinct. */
-  keys: Schema.optionalKey(Schema.Int)
+  keys: Schema.optionalKey(upToABillion(1))
 })
 export type Workload = typeof Workload.Type
 
@@ -61,13 +66,14 @@ export type Workload = typeof Workload.Type
 export const Scenario = Schema.Struct({
   name: Schema.String,
   title: Schema.String,
-  seconds: Seconds,
+  seconds: Schema.Finite.check(Schema.isBetween({ minimum: 1, maximum: 86_400 })),
   /** After so long without an answer a client has gone; what is answered later is of no use to anybody. */
   patience: Seconds,
   workload: Workload,
+  /** Each of another name. Those that no other depends on are asked by the clients. */
   servers: Schema.NonEmptyArray(Server),
   timeline: Schema.Array(Change),
-  /** When the last fault is over; from here recovery is measured. */
+  /** When the last fault is over; from here recovery is measured. At most `seconds`. */
   faultEnds: Seconds
 })
 export type Scenario = typeof Scenario.Type
@@ -132,8 +138,42 @@ export interface Result {
   readonly timeline: ReadonlyArray<Second>
 }
 
-/** Runs a scenario with a way of calling. Synchronous; the same arguments give the same result. */
+const decode = Schema.decodeUnknownExit(Schema.toType(Scenario))
+
+/** Throws `InvalidOptions` for what cannot be played: numbers out of bounds, and names that no server has. */
+const check = (scenario: Scenario): void => {
+  const { ensure } = checks("Simulation")
+  const wrong = Exit.findErrorOption(decode(scenario))
+  if (wrong._tag === "Some") {
+    for (const { field, message } of problemsOf(wrong.value.issue)) ensure(false, field, message)
+  }
+  const { faultEnds, seconds, servers, timeline } = scenario
+  const named = new Map(servers.map((server) => [server.name, server]))
+  const known = `must be one of ${[...named.keys()].join(", ")}`
+  servers.forEach((server, index) => {
+    ensure(named.get(server.name) === server, `servers.${index}.name`, `must not be that of another: ${server.name}`)
+  })
+  servers.forEach(({ dependsOn, name }, index) => {
+    const field = `servers.${index}.dependsOn`
+    ensure(dependsOn === undefined || named.has(dependsOn), field, `${known}, not ${dependsOn}`)
+    let behind = dependsOn
+    for (let steps = 0; behind !== undefined && steps < servers.length; steps++) {
+      ensure(behind !== name, field, `must not lead back to ${name}`)
+      behind = named.get(behind)?.dependsOn
+    }
+  })
+  timeline.forEach(({ server }, index) => {
+    ensure(named.has(server), `timeline.${index}.server`, `${known}, not ${server}`)
+  })
+  ensure(faultEnds <= seconds, "faultEnds", `must be at most the ${seconds} seconds of the run, not ${faultEnds}`)
+}
+
+/**
+ * Runs a scenario with a way of calling. Synchronous; the same arguments give the same result. Throws `InvalidOptions`,
+ * with the field, for a scenario that makes no sense.
+ */
 export const run = (scenario: Scenario, strategy: Strategy, seed: number): Result => {
+  check(scenario)
   const seconds = Array.from(
     { length: Math.ceil(scenario.seconds) },
     (): Second => ({ offered: 0, quiet: 0, quietGood: 0, good: 0, arrivals: 0, served: 0 })
@@ -202,7 +242,8 @@ const noisy = "noisy"
 
 /** Poisson arrivals: the times between them are exponential, so that bursts and lulls come as they do in life. */
 function* arrivalsOf(scenario: Scenario, seed: number): Generator<{ readonly at: number; readonly request: Request }> {
-  const { clients, keys, noisyShare = 0, rate, surges = [] } = scenario.workload
+  const { clients, keys, noisyShare = 0, rate } = scenario.workload
+  const surges = (scenario.workload.surges ?? []).toSorted((a, b) => a.at - b.at)
   const harmonic = keys === undefined ? 0 : Math.log(keys) + 0.577_215_664_9
   let at = 0
   for (let n = 0;; n++) {
@@ -244,6 +285,7 @@ const makeNetwork = (
   const servers = new Map(scenario.servers.map((server, index) => {
     const queue = new Fifo<Job>()
     const changes = scenario.timeline.filter((change) => change.server === server.name)
+      .toSorted((a, b) => a.at - b.at)
     const answers = {
       refused: fail(server.name, "NetworkError", "connection refused", "no"),
       full: fail(server.name, "ServiceUnavailableError", "503 queue full", "no"),
@@ -293,7 +335,8 @@ const makeNetwork = (
       if (down) return done(answers.refused)
       if (++inLimitSecond > rateLimit) return done(answers.limited)
       if (errors > 0 && draw(seed, 200 + index, job++) < errors) return done(answers.broken)
-      if (queue.size >= (server.queue ?? Infinity)) return done(answers.full)
+      // What waits while workers are free, as when nothing is left of the capacity, is theirs.
+      if (queue.size >= (server.queue ?? Infinity) + server.workers - working) return done(answers.full)
       queue.push({ done })
       work()
     }

@@ -4,6 +4,7 @@ import { Deferred, Effect, Fiber, FileSystem, Option, Redacted, Ref } from "effe
 import { createServer } from "node:http"
 import * as Samples from "../../src/cli/Samples.ts"
 import { OpenAiEmulator } from "../../src/testing/OpenAiEmulator.ts"
+import { scenarios } from "../../src/testing/scenarios.ts"
 import type { Result } from "../../src/testing/Simulation.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
 import * as Embedded from "../embedded.ts"
@@ -76,6 +77,21 @@ it.live("plays an incident by the ways of calling that were asked for", () =>
     yield* fails(["simulate", "outage", "--strategy", "hope"], "hope")
     yield* fails(["simulate", "outage", "--config", "nowhere.json"], "nowhere.json cannot be read")
   }).pipe(Effect.provide(NodeServices.layer)))
+
+it.live("a scenario of one's own is told in one line what is wrong with it", () =>
+  Effect.gen(function*() {
+    const file = `${yield* temporary}/own.json`
+    const fs = yield* FileSystem.FileSystem
+    const refused = (scenario: unknown, words: string) =>
+      Effect.andThen(
+        fs.writeFileString(file, JSON.stringify(scenario)),
+        fails(["simulate", file], `${file} is not what is expected: ${words}`)
+      )
+    const [own] = scenarios
+    yield* refused({ ...own, timeline: [{ at: 1, server: "nobody" }] }, "timeline.0.server must be one of api, not")
+    yield* refused({ ...own, workload: { rate: -1, clients: 1 } }, "workload.rate Expected a value between")
+    yield* refused({ ...own, secnds: 1 }, "secnds is no setting")
+  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)))
 
 it.live("a port in use is told before anything is started", () =>
   Effect.gen(function*() {

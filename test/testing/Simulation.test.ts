@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
+import { Effect, Exit, Option, Schema } from "effect"
+import { checked } from "../../src/internal/options.ts"
 import { holdfast, plain, retries, scenarios } from "../../src/testing/scenarios.ts"
 import * as Simulation from "../../src/testing/Simulation.ts"
 import * as Report from "../../src/testing/SimulationReport.ts"
@@ -59,12 +60,65 @@ describe("the model", () => {
     const seconds = tried(25, 120)
     for (const one of scenarios) {
       for (const strategy of [retries, holdfast()]) {
-        const { answered, failures, requests } = Simulation.run({ ...one, seconds }, strategy, 1)
+        const { answered, failures, requests } = Simulation.run(
+          { ...one, seconds, faultEnds: Math.min(one.faultEnds, seconds) },
+          strategy,
+          1
+        )
         const failed = Object.values(failures).reduce((sum, count) => sum + count, 0)
         assert.strictEqual(answered + failed, requests, `${one.name}, ${strategy.name}`)
         assert.isUndefined(failures["Defect"], `${one.name}, ${strategy.name}`)
         assert.isUndefined(failures["Unknown"], `${one.name}, ${strategy.name}`)
       }
+    }
+  })
+
+  it("a server without a queue works as many jobs at once as it has workers, and refuses the rest", () => {
+    const [api] = idle.servers
+    const { failures, goodput } = Simulation.run({ ...idle, servers: [{ ...api, queue: 0 }] }, plain, 1)
+    // M/M/1/1 at half load: 1 / (1 + 0.5) of all are taken.
+    assert.closeTo(goodput, 2 / 3, 0.03)
+    assert.deepStrictEqual(Object.keys(failures), ["SERVICE_UNAVAILABLE"])
+  })
+
+  it("what is listed out of order happens in the order of time", () => {
+    const timeline = [{ at: 10, server: "api", down: true }, { at: 20, server: "api" }]
+    const surges = [{ at: 30, factor: 2 }, { at: 40, factor: 1 }]
+    const play = (timeline: Simulation.Scenario["timeline"], surges: Simulation.Workload["surges"] & {}) =>
+      Simulation.run({ ...idle, timeline, workload: { ...idle.workload, surges } }, plain, 1)
+    assert.deepStrictEqual(play(timeline.toReversed(), surges.toReversed()), play(timeline, surges))
+  })
+
+  it("a scenario that makes no sense is refused, and the field is named", () => {
+    const [api] = idle.servers
+    const far = { ...api, name: "far" }
+    const workload = (more: Partial<Simulation.Workload>) => ({ workload: { ...idle.workload, ...more } })
+    const change = (more: Partial<Simulation.Change>) => ({ timeline: [{ at: 1, server: "api", ...more }] })
+    const refused: ReadonlyArray<readonly [field: string, Partial<Simulation.Scenario>]> = [
+      ["timeline.0.server", change({ server: "ap" })],
+      ["timeline.0.at", change({ at: NaN })],
+      ["timeline.0.capacity", change({ capacity: -1 })],
+      ["timeline.0.errors", change({ errors: 1.5 })],
+      ["timeline.0.rateLimit", change({ rateLimit: NaN })],
+      ["servers.0.dependsOn", { servers: [{ ...api, dependsOn: "nobody" }] }],
+      ["servers.0.dependsOn", { servers: [{ ...api, dependsOn: "api" }] }],
+      ["servers.0.dependsOn", { servers: [{ ...api, dependsOn: "far" }, { ...far, dependsOn: "api" }] }],
+      ["servers.0.name", { servers: [api, { ...api, workers: 2 }] }],
+      ["servers.0.queue", { servers: [{ ...api, queue: -1 }] }],
+      ["workload.rate", workload({ rate: -1 })],
+      ["workload.keys", workload({ keys: 0 })],
+      ["workload.noisyShare", workload({ noisyShare: 2 })],
+      ["workload.surges.0.factor", workload({ surges: [{ at: 1, factor: 0 }] })],
+      ["seconds", { seconds: Infinity }],
+      ["faultEnds", { faultEnds: 61 }]
+    ]
+    for (const [field, more] of refused) {
+      const exit = Effect.runSyncExit(checked(() => Simulation.run({ ...idle, ...more }, plain, 1)))
+      const { module, field: named } = Option.getOrThrowWith(
+        Exit.findErrorOption(exit),
+        () => new Error(`${field} is taken, or breaks it`)
+      )
+      assert.deepStrictEqual([module, named], ["Simulation", field])
     }
   })
 
