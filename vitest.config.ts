@@ -15,6 +15,7 @@ export default defineConfig({
     maxWorkers: 2,
     sequence: { sequencer: LongestFirst },
     testTimeout: 60_000,
+    hookTimeout: 60_000,
     // What the tests start loads the same modules each time.
     env: { NODE_COMPILE_CACHE: join(import.meta.dirname, "node_modules", ".cache", "holdfast", "compiled") },
     setupFiles: ["test/setup.ts"],
