@@ -5,6 +5,7 @@
 import { Clock, Config, Context, Duration, Effect, Layer, Option, Schema, Struct } from "effect"
 import * as Event from "./Event.ts"
 import { draw } from "./internal/draw.ts"
+import { millisOf } from "./internal/options.ts"
 import { InvalidOptions } from "./InvalidOptions.ts"
 import { ProviderError, reasons, type ReasonTag, table } from "./ProviderError.ts"
 
@@ -177,8 +178,7 @@ export const make: Effect.Effect<Service> = Effect.gen(function*() {
   return {
     start: (plan, expiresIn) =>
       Effect.map(Clock.currentTimeMillis, (since) => {
-        const until = since +
-          (expiresIn === undefined ? Infinity : Duration.toMillis(Duration.fromInputUnsafe(expiresIn)))
+        const until = since + (expiresIn === undefined ? Infinity : millisOf("Chaos", "expiresIn", expiresIn))
         active = { plan, since, until, calls: 0, faults: 0, struck: [] }
       }),
     stop: Effect.sync(() => {

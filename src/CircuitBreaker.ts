@@ -14,7 +14,7 @@ import { CircuitRegistry } from "./internal/circuitRegistry.ts"
 import { type Classify, guard } from "./internal/circuitRun.ts"
 import * as CircuitSnapshot from "./internal/circuitSnapshot.ts"
 import { initial, type TransitionReason } from "./internal/circuitState.ts"
-import { checked, checks } from "./internal/options.ts"
+import { checked, checks, millisOf } from "./internal/options.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
 
 export { CircuitOpen } from "./internal/circuitOpen.ts"
@@ -248,7 +248,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
           }
         })),
       hold: (duration, key) =>
-        using(key, (core, now) => core.holdUntil(now + Duration.toMillis(Duration.fromInputUnsafe(duration)), now)),
+        using(key, (core, now) => core.holdUntil(now + millisOf("CircuitBreaker", "duration", duration), now)),
       forceOpen: command("ForceOpen"),
       forceClose: command("ForceClose"),
       disable: command("Disable"),

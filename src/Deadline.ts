@@ -4,6 +4,7 @@
  */
 import { Clock, Context, Duration, Effect, type Fiber, Schema } from "effect"
 import { runningFiber, startWithin } from "./internal/deadlineRun.ts"
+import { millisOf } from "./internal/options.ts"
 import { stackless } from "./internal/stackless.ts"
 
 /**
@@ -54,7 +55,7 @@ export const until =
  * ```
  */
 export const within = (duration: Duration.Input) => {
-  const millis = Duration.toMillis(Duration.fromInputUnsafe(duration))
+  const millis = millisOf("Deadline", "duration", duration)
   return <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | DeadlineExceeded, R> =>
     bounded(self, (now) => now + millis)
 }

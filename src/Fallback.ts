@@ -5,6 +5,7 @@
 import { Cause, Clock, type Context, Duration, Effect, type Exit, Fiber, Option, Result, Schema } from "effect"
 import * as Deadline from "./Deadline.ts"
 import { arm, disarm } from "./internal/deadlineTimer.ts"
+import { checks, millisOf } from "./internal/options.ts"
 import { stackless } from "./internal/stackless.ts"
 import { ProviderError, TimeoutError } from "./ProviderError.ts"
 import * as Served from "./Served.ts"
@@ -220,7 +221,7 @@ export const inOrder = <A, E extends { readonly _tag: string }, R>(
   const { fallbackOn = fallsOver, limit, onNext, operation, service } = options
   const mostMillis = options.fallbackTimeout === undefined
     ? Infinity
-    : Duration.toMillis(Duration.fromInputUnsafe(options.fallbackTimeout))
+    : millisOf("Fallback", "fallbackTimeout", options.fallbackTimeout)
 
   const from = (
     index: number,
@@ -405,7 +406,7 @@ export const gather = <A, E extends { readonly _tag: string }, R>(
       const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
       const softTimer = options.softDeadline === undefined
         ? undefined
-        : arm(fiber, Duration.toMillis(Duration.fromInputUnsafe(options.softDeadline)), () => {
+        : arm(fiber, millisOf("Fallback", "softDeadline", options.softDeadline), () => {
           soft = true
           look()
         })
@@ -437,9 +438,12 @@ export const gather = <A, E extends { readonly _tag: string }, R>(
     })
   )
 
-const requiredOf = (sources: number, { minSources, threshold }: GatherOptions): number =>
+const requiredOf = (sources: number, { minSources, threshold }: GatherOptions): number => {
+  const check = checks("Fallback")
   // 0.7 of 10 is 7.000000000000001 and means 7.
-  Math.max(1, minSources ?? Math.ceil((threshold ?? 0.3) * sources - 1e-9))
+  const share = Math.ceil(check.number("threshold", threshold, 0.3, { max: 1 }) * sources - 1e-9)
+  return Math.max(1, check.int("minSources", minSources, share))
+}
 
 const tooFew = (
   answered: ReadonlyArray<string>,

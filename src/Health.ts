@@ -6,6 +6,7 @@
 import { Cause, Clock, Context, Duration, Effect, Layer, Predicate, Record, Schema, Semaphore } from "effect"
 import type { Status } from "./CircuitBreaker.ts"
 import { Sink } from "./Event.ts"
+import { checks, millisOf } from "./internal/options.ts"
 import { ProviderError, table } from "./ProviderError.ts"
 import { refusals } from "./Served.ts"
 import { Measurements, type ServiceReading } from "./Telemetry.ts"
@@ -92,10 +93,15 @@ const healthy: Finding = { state: "Healthy", reasons: [] }
 export const make = Effect.fnUntraced(function*(options: Options) {
   const measurements = yield* Measurements
   const sink = yield* Sink
-  const recent = Duration.fromInputUnsafe(options.recent ?? "2 minutes")
-  const recentMillis = Duration.toMillis(recent)
-  const degradedAt = options.degradedAt ?? 0.1
-  const timeToLive = Duration.toMillis(Duration.fromInputUnsafe(options.probeTimeToLive ?? "10 seconds"))
+  const { ensure, number } = checks("Health")
+  const millis = (field: "recent" | "probeTimeToLive" | "probeTimeout" | "recheckEvery", usual: Duration.Input) =>
+    millisOf("Health", field, options[field] ?? usual)
+  const recentMillis = millis("recent", "2 minutes")
+  const degradedAt = number("degradedAt", options.degradedAt, 0.1)
+  const timeToLive = millis("probeTimeToLive", "10 seconds")
+  const probeTimeout = millis("probeTimeout", "5 seconds")
+  const recheckEvery = millis("recheckEvery", "30 seconds")
+  ensure(recheckEvery > 0, "recheckEvery", "must be above 0")
   const providers = new Map(options.providers.map((provider) => [provider.name, provider]))
   const services = new Map(options.services?.map((service) => [service.name, service]))
   const names = [...providers.keys(), ...services.keys()]
@@ -108,7 +114,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
       return { state: "NotConfigured", reasons: ["no credentials are set"] } satisfies Finding
     }
     const circuit = provider.circuit === undefined ? undefined : yield* provider.circuit
-    const reading = yield* measurements.read({ services: [provider.name], range: recent })
+    const reading = yield* measurements.read({ services: [provider.name], range: recentMillis })
     const probe = probes.get(provider.name)
     return worst([
       circuit === undefined ? healthy : byCircuit(circuit),
@@ -186,7 +192,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
     // A clock that was set back keeps no answer for longer than its time.
     if (asked !== undefined && Math.abs((yield* Clock.currentTimeMillis) - asked.at) < timeToLive) return
     const failure = yield* provider.probe.pipe(
-      Timeout.attempt(options.probeTimeout ?? "5 seconds"),
+      Timeout.attempt(probeTimeout),
       Effect.matchCause({ onSuccess: () => undefined, onFailure: (cause) => kindOf(Cause.squash(cause)) })
     )
     // Where our own policies refused, nobody was asked; they have their say beside this.
@@ -211,7 +217,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   })
   yield* Effect.forkScoped(
     Effect.forever(Effect.andThen(
-      Effect.sleep(options.recheckEvery ?? "30 seconds"),
+      Effect.sleep(recheckEvery),
       Effect.ignoreCause(recheck, { log: "Warn", message: "Health could not be checked" })
     ))
   )

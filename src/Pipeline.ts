@@ -7,7 +7,7 @@
  * A stage that is not configured costs nothing and leaves no error in the type. What the work fails with is classified as
  * a `ProviderError`; defects stay defects; an interruption is neutral everywhere.
  */
-import { type Context, Duration, Effect, Layer } from "effect"
+import { type Context, type Duration, Effect, Layer } from "effect"
 import { HttpClient, HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
 import type * as Bulkhead from "./Bulkhead.ts"
 import { Chaos } from "./Chaos.ts"
@@ -15,6 +15,7 @@ import type * as CircuitBreaker from "./CircuitBreaker.ts"
 import * as Deadline from "./Deadline.ts"
 import type * as FailurePredictor from "./FailurePredictor.ts"
 import { LatencyWindow } from "./internal/latencyHistogram.ts"
+import { millisOf } from "./internal/options.ts"
 import { protect } from "./internal/pipelineCall.ts"
 import { explainFacts, type Explanation, renderExplanation } from "./internal/pipelineExplain.ts"
 import { circuitKey, factsOf, type Options, partsOf } from "./internal/pipelineOptions.ts"
@@ -253,7 +254,7 @@ const build = Effect.fnUntraced(function*(
       queue: { priority, tenant },
       deadlineMillis: options.deadline === undefined
         ? deadlineMillis
-        : Math.min(deadlineMillis, Duration.toMillis(Duration.fromInputUnsafe(options.deadline)))
+        : Math.min(deadlineMillis, millisOf("Pipeline", "deadline", options.deadline))
     }
   }
   // Chaos is innermost, so that every policy meets it.

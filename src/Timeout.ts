@@ -6,7 +6,7 @@ import { Cause, Clock, Context, Duration, Effect, Exit, type Fiber, Layer, Schem
 import * as Deadline from "./Deadline.ts"
 import { type OnEnd, runningFiber, startWithin } from "./internal/deadlineRun.ts"
 import { arm, disarm } from "./internal/deadlineTimer.ts"
-import { checked, checks } from "./internal/options.ts"
+import { checked, checks, millisOf } from "./internal/options.ts"
 import { QuantileLimit } from "./internal/quantileLimit.ts"
 import { stackless } from "./internal/stackless.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
@@ -69,8 +69,8 @@ export const attemptWith =
     limited(self, toMillis(limit), options.onEnd, undefined)
 
 const toMillis = (limit: Limit): () => number => {
-  if (typeof limit === "function") return () => Duration.toMillis(Duration.fromInputUnsafe(limit()))
-  const millis = Duration.toMillis(Duration.fromInputUnsafe(limit))
+  if (typeof limit === "function") return () => millisOf("Timeout", "limit", limit())
+  const millis = millisOf("Timeout", "limit", limit)
   return () => millis
 }
 

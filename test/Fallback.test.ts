@@ -3,6 +3,7 @@ import { Cause, Clock, Duration, Effect, Exit, Fiber, Option, Random, Result, Sc
 import { TestClock } from "effect/testing"
 import * as Deadline from "../src/Deadline.ts"
 import * as Fallback from "../src/Fallback.ts"
+import { InvalidOptions } from "../src/InvalidOptions.ts"
 import {
   InvalidRequestError,
   NetworkError,
@@ -211,6 +212,16 @@ it.effect("scenario 39: two of four at a threshold of 0.5 are combined with the 
     ], { threshold: 0.5 }))
     assert.deepStrictEqual([error.answered, error.required], [["a"], 2])
     assert.strictEqual(error.message, "s.get: 1 of 2 answered: b: NETWORK, c: NETWORK, d: NETWORK")
+  }))
+
+it.effect("a threshold or a number of sources that makes no sense is a defect that names it", () =>
+  Effect.gen(function*() {
+    for (const wrong of [{ threshold: NaN }, { threshold: 70 }, { minSources: 1.5 }]) {
+      const exit = yield* Effect.exit(gather([source("a", Effect.succeed("A"))], wrong))
+      const defect = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+      assert.instanceOf(defect, InvalidOptions)
+      assert.strictEqual(defect.field, Object.keys(wrong)[0])
+    }
   }))
 
 it.effect("at least one must answer: no sources, and a threshold of zero, make no success", () =>

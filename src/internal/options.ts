@@ -39,6 +39,22 @@ export interface Checks {
 const describe = ({ max, min = 0 }: Bounds, unit: string): string =>
   max === undefined ? `at least ${min}${unit}` : `from ${min} to ${max}${unit}`
 
+/** `undefined` for what is no duration; `Duration.fromInput` takes NaN for zero. */
+const toMillis = (input: Duration.Input): number | undefined => {
+  const isNumber = !(typeof input === "object" ? Object.values(input ?? {}) : [input]).some(Number.isNaN)
+  return isNumber ? Option.getOrUndefined(Option.map(Duration.fromInput(input), Duration.toMillis)) : undefined
+}
+
+/**
+ * A duration that comes with a call as milliseconds; it may be infinite, and below zero. What is none is a defect that
+ * names the field.
+ */
+export const millisOf = (module: string, field: string, input: Duration.Input): number => {
+  const millis = typeof input === "number" && !Number.isNaN(input) ? input : toMillis(input)
+  if (millis === undefined) throw new InvalidOptions({ module, field, why: `must be a duration, not ${shown(input)}` })
+  return millis
+}
+
 const shown = (value: unknown): string => Formatter.format(value)
 
 const within = (value: number, { max = Infinity, min = 0 }: Bounds): boolean => value >= min && value <= max
@@ -67,11 +83,8 @@ export const checks = (module: string, prefix = ""): Checks => {
     },
     millis: (field, value, fallback, bounds = {}) => {
       const input = value ?? fallback
-      // `Duration.fromInput` takes NaN for zero.
-      const isNumber = !(typeof input === "object" ? Object.values(input) : [input]).some(Number.isNaN)
-      const duration = Duration.fromInput(input)
-      if (Option.isNone(duration) || !isNumber) return refuse(field, `must be a duration, not ${shown(input)}`)
-      const millis = Duration.toMillis(duration.value)
+      const millis = toMillis(input)
+      if (millis === undefined) return refuse(field, `must be a duration, not ${shown(input)}`)
       return Number.isFinite(millis) && within(millis, bounds)
         ? millis
         : refuse(field, `must be a finite duration, ${describe(bounds, " ms")}, not ${shown(input)}`)

@@ -14,6 +14,7 @@ import * as Retry from "../Retry.ts"
 import * as Served from "../Served.ts"
 import type * as ServiceLevel from "../ServiceLevel.ts"
 import type { CallOutcome, Recorder } from "../Telemetry.ts"
+import { millisOf } from "./options.ts"
 import { categoryType, isTraced, note, spanned } from "./tracing.ts"
 
 /** Options of one call whose answer is an `A`. */
@@ -163,9 +164,7 @@ const answer = <S>(
   const { cache, level } = core
   const { cacheKey, requiredServiceLevel, timeout } = options
   const mode = options.mode ?? plainGraceful
-  const deadlineMillis = timeout === undefined
-    ? core.deadlineMillis
-    : Duration.toMillis(Duration.fromInputUnsafe(timeout))
+  const deadlineMillis = timeout === undefined ? core.deadlineMillis : millisOf("FaultTolerance", "timeout", timeout)
 
   /** Gives the work until the deadline of the call; what ran out of time is told by the work itself. */
   const inTime = (self: Asking): Asking =>
