@@ -12,12 +12,15 @@ export interface Options {
   readonly ratio?: number | undefined
   /**
    * The most that can be saved up, and what there is at first. Small, so that an outage does not begin with a storm of
-   * saved retries. Defaults to 10.
+   * saved retries. At least 1, or 0 for none at all. Defaults to 10.
    */
   readonly bucket?: number | undefined
   /** Added attempts per second that even a client with few requests gets. Defaults to 1. */
   readonly floorPerSecond?: number | undefined
-  /** What a retry after a timeout costs: the provider was held for long. Anything else costs 1. Defaults to 2. */
+  /**
+   * What a retry after a timeout costs: the provider was held for long. Anything else costs 1. Defaults to 2, or to the
+   * bucket where that is less.
+   */
   readonly timeoutCost?: number | undefined
 }
 
@@ -54,12 +57,13 @@ export const make = (options?: Options): Effect.Effect<Service, InvalidOptions> 
   checked(() => {
     const check = checks("RetryBudget")
     const bucket = check.number("bucket", options?.bucket, 10)
+    check.ensure(bucket === 0 || bucket >= 1, "bucket", "must be 0 or at least 1, which is what an added attempt costs")
     const core = new BudgetCore({
       ratio: check.number("ratio", options?.ratio, 0.1, { max: 1 }),
       bucket,
       floorPerSecond: check.number("floorPerSecond", options?.floorPerSecond, 1)
     })
-    const timeoutCost = check.number("timeoutCost", options?.timeoutCost, Math.min(2, Math.max(1, bucket)), { min: 1 })
+    const timeoutCost = check.number("timeoutCost", options?.timeoutCost, Math.max(1, Math.min(2, bucket)), { min: 1 })
     check.ensure(bucket === 0 || timeoutCost <= bucket, "timeoutCost", "must not be above the bucket")
     const now = Clock.currentTimeMillis
     return {

@@ -39,6 +39,8 @@ it.effect("names the option that makes no sense", () =>
       Effect.map(Effect.flip(RetryBudget.make(options)), (error) => error.field)
     assert.strictEqual(yield* field({ ratio: 1.5 }), "ratio")
     assert.strictEqual(yield* field({ bucket: -1 }), "bucket")
+    assert.strictEqual(yield* field({ bucket: 0.5 }), "bucket")
+    assert.strictEqual((yield* RetryBudget.make({ bucket: 1.5 })).timeoutCost, 1.5)
     assert.strictEqual(yield* field({ floorPerSecond: Infinity }), "floorPerSecond")
     assert.strictEqual(yield* field({ timeoutCost: 0.5 }), "timeoutCost")
     assert.strictEqual(yield* field({ timeoutCost: 11 }), "timeoutCost")
