@@ -15,7 +15,7 @@ import type * as CircuitBreaker from "./CircuitBreaker.ts"
 import * as Deadline from "./Deadline.ts"
 import type * as FailurePredictor from "./FailurePredictor.ts"
 import { LatencyWindow } from "./internal/latencyHistogram.ts"
-import { millisOf } from "./internal/options.ts"
+import { checked, checks, millisOf } from "./internal/options.ts"
 import { protect } from "./internal/pipelineCall.ts"
 import { explainFacts, type Explanation, renderExplanation } from "./internal/pipelineExplain.ts"
 import { circuitKey, factsOf, type Options, partsOf } from "./internal/pipelineOptions.ts"
@@ -191,10 +191,12 @@ export interface ExplainContext {
  * what looks like a mistake. Options that `make` would refuse are refused here too.
  */
 export const explain = (options: Options, context?: ExplainContext): Effect.Effect<Explanation, InvalidOptions> =>
-  Effect.map(
-    partsOf(options),
-    (parts) => explainFacts(options.provider, factsOf(options, parts, context?.attemptsInside ?? 1))
-  )
+  Effect.gen(function*() {
+    const inside = yield* checked(() =>
+      checks("Pipeline").int("attemptsInside", context?.attemptsInside, 1, { min: 1 })
+    )
+    return explainFacts(options.provider, factsOf(options, yield* partsOf(options), inside))
+  })
 
 /** An explanation as text for people. */
 export const render: (self: Explanation) => string = renderExplanation

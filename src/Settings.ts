@@ -11,6 +11,7 @@
 import { Clock, Context, Effect, Exit, Layer, Result, Schema, Semaphore } from "effect"
 import { Toml } from "effect/encoding"
 import * as Event from "./Event.ts"
+import { checked, checks } from "./internal/options.ts"
 import {
   type Change,
   differences,
@@ -85,12 +86,15 @@ export class Settings extends Context.Service<Settings, Service>()("holdfast/Set
 }
 
 /** Reads a file's text, TOML where its name ends so and JSON otherwise. */
-export const parse = (name: string, text: string): Effect.Effect<unknown, InvalidSettings> =>
-  Effect.fromResult(
-    name.endsWith(".toml")
+export const parse = (name: string, whole: string): Effect.Effect<unknown, InvalidSettings> => {
+  // Some editors mark the beginning.
+  const text = whole.replace(/^\uFEFF/, "")
+  return Effect.fromResult(
+    name.toLowerCase().endsWith(".toml")
       ? Toml.parse(text)
       : Result.try({ try: (): unknown => JSON.parse(text), catch: (error) => new Error(String(error)) })
   ).pipe(Effect.mapError(({ message }) => invalid([{ field: "", message: `${name}: ${message}` }])))
+}
 
 // -- pipelines for themselves ----------------------------------------------------------------------------------------
 
@@ -119,13 +123,20 @@ export const pipelines = Effect.fnUntraced(function*(
     const [own, found] = namedServices(file)
     yield* refuse(found.problems)
     const { services = {} } = yield* decode(SettingsForm, own, found)
-    return Object.entries(services).flatMap(([service, { deadline, providers = {}, ...common }]) =>
+    return Object.entries(services).flatMap(([service, { deadline = 30_000, providers = {}, ...common }]) =>
       (Object.keys(providers).length === 0 ? [undefined] : Object.keys(providers)).map((provider) => {
         const special = provider === undefined ? {} : providers[provider] ?? {}
-        const own: ProviderForm = merge(sectionsOf(common), special)
-        const { options } = pipelineOf(provider === undefined ? service : `${service}/${provider}`, own)
+        const own: ProviderForm = {
+          ...merge(merge({ retry: {}, circuitBreaker: {} }, sectionsOf(common)), special),
+          ...(common.enableRetry === false && { retry: false }),
+          ...(common.enableCircuitBreaker === false && { circuitBreaker: false })
+        }
+        const { options } = pipelineOf(provider === undefined ? service : `${service}/${provider}`, {
+          ...own,
+          deadline
+        })
         return {
-          options: { retry: true, breaker: true, timeout: true, deadline: deadline ?? "30 seconds", ...options },
+          options: { timeout: true, ...options },
           attemptsInside: undefined,
           nameOf: (option) => {
             const path = settingOf(option)
@@ -203,7 +214,12 @@ interface State {
 /** Holds the settings of services, and puts those of file and environment in force. */
 export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Return<Service, InvalidSettings> {
   const targets = options.services
-  const remembered = options.history ?? 100
+  const remembered = yield* Effect.mapError(
+    checked(() => checks("Settings").int("history", options.history, 100)),
+    ({ field, why }) => invalid([{ field, message: why }])
+  )
+  const twice = targets.filter(({ service }, index) => targets.findIndex((other) => other.service === service) < index)
+  yield* refuse(twice.map(({ service }) => ({ field: `services.${service}`, message: "is there twice" })))
   const sink = yield* Event.Sink
   const lock = yield* Semaphore.make(1)
   const history: Array<Change> = []

@@ -99,3 +99,11 @@ it.effect("is text for people too", () =>
       "  load in an outage: ×1 for one call, ×1 for all together"
     )
   }))
+
+it.effect("attempts inside are a whole number from 1 up", () =>
+  Effect.gen(function*() {
+    for (const attemptsInside of [0, -1, 1.5, NaN, Infinity]) {
+      const error = yield* Effect.flip(Pipeline.explain({ provider: "p" }, { attemptsInside }))
+      assert.strictEqual(error.field, "attemptsInside")
+    }
+  }))

@@ -604,6 +604,22 @@ it.effect("a file at the start is held to the rules too", () =>
     assert.match((yield* Effect.flip(Settings.parse("a.json", "{"))).message, /^a\.json: /)
   }))
 
+it.effect("a file is read whatever its editor marked, and however its name ends", () =>
+  Effect.gen(function*() {
+    assert.deepStrictEqual(yield* Settings.parse("a.json", "\uFEFF{\"a\":1}"), { a: 1 })
+    assert.deepStrictEqual(yield* Settings.parse("A.TOML", "\uFEFFa = 1"), { a: 1 })
+  }))
+
+it.effect("refuses two services of one name, and a history that has no length", () =>
+  Effect.gen(function*() {
+    const store = yield* FaultTolerance.make(Store, { service: "store", providers: [provider("a")] })
+    const field = (options: Settings.Options) =>
+      Effect.map(Effect.flip(Settings.make(options)), ({ problems }) => problems.map(({ field }) => field))
+    assert.deepStrictEqual(yield* field({ services: [store, store] }), ["services.store"])
+    assert.deepStrictEqual(yield* field({ services: [store], history: NaN }), ["history"])
+    assert.deepStrictEqual(yield* field({ services: [store], history: -1 }), ["history"])
+  }))
+
 it.effect("is provided as a service", () =>
   Effect.gen(function*() {
     const { version } = yield* (yield* Settings.Settings).effective

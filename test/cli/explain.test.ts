@@ -91,6 +91,22 @@ it.effect("reads several pipelines from JSON", () =>
     assert.include(text, "5 at once, 64 waiting up to 1s")
   }))
 
+it.effect("leaves out what a service or one of its providers has turned off", () =>
+  Effect.gen(function*() {
+    const stages = (service: unknown) =>
+      Effect.flatMap(withFile("settings.json", JSON.stringify({ services: { s: service } })), (path) =>
+        Effect.map(run(path), (text) => [/more attempts/.test(text), /breaker/.test(text), text.split("\n")[0]]))
+    assert.deepStrictEqual(yield* stages({}), [true, true, "s"])
+    assert.deepStrictEqual(yield* stages({ retry: false, breaker: false }), [false, false, "s"])
+    assert.deepStrictEqual(yield* stages({ enableRetry: false, enableCircuitBreaker: false }), [false, false, "s"])
+    assert.deepStrictEqual(yield* stages({ retry: { maxRetries: 2 }, providers: { p: { retry: false } } }), [
+      false,
+      true,
+      "s/p"
+    ])
+    assert.deepStrictEqual(yield* stages({ retry: false, providers: { p: { retry: true } } }), [true, true, "s/p"])
+  }))
+
 it.effect("says what is wrong with a file, by its field", () =>
   Effect.gen(function*() {
     const error = (name: string, text: string) =>
