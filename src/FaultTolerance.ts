@@ -194,7 +194,10 @@ export interface FaultTolerance<S, HasCache extends boolean = boolean, E = never
   readonly reconfigure: (changes: Changes) => Effect.Effect<void, InvalidOptions>
   /** What `make` was told, without the providers. */
   readonly options: Omit<Options<never, never>, "providers">
-  /** The same service over some of its providers, in this order. */
+  /**
+   * The same service over some of its providers, in this order; without fallback the first of them is asked. A name that
+   * no provider has is a defect.
+   */
   readonly among: (providers: ReadonlyArray<string>) => Pick<FaultTolerance<S, HasCache, E>, "execute">
 }
 
@@ -382,6 +385,10 @@ const build = Effect.fnUntraced(function*<Id, S>(key: Context.Key<Id, S>, option
     reconfigure,
     options,
     among: (names) => {
+      const { ensure } = checks("FaultTolerance")
+      const all = new Set(options.providers.map(nameOf))
+      ensure(names.length > 0, "among", "must name at least one provider")
+      for (const name of names) ensure(all.has(name), "among", `names ${name}, which is no provider here`)
       let seen: Core<S> | undefined
       let core = live.core
       return {
@@ -389,8 +396,10 @@ const build = Effect.fnUntraced(function*<Id, S>(key: Context.Key<Id, S>, option
           get core() {
             if (seen !== live.core) {
               seen = live.core
-              const all = seen.members
-              core = { ...seen, members: names.flatMap((name) => all.filter((member) => member.name === name)) }
+              const named = names.flatMap((name) => live.members.filter((member) => member.name === name))
+              // Without fallback the first of them is asked; where that was off from the start, there is but one.
+              const asked = named.length === 0 ? seen.members : named
+              core = { ...seen, members: seen.members.length < live.members.length ? asked.slice(0, 1) : asked }
             }
             return core
           }

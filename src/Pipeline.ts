@@ -256,7 +256,7 @@ const build = Effect.fnUntraced(function*(
       queue: { priority, tenant },
       deadlineMillis: options.deadline === undefined
         ? deadlineMillis
-        : Math.min(deadlineMillis, millisOf("Pipeline", "deadline", options.deadline))
+        : Math.min(deadlineMillis, Math.max(0, millisOf("Pipeline", "deadline", options.deadline)))
     }
   }
   // Chaos is innermost, so that every policy meets it.

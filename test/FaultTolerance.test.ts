@@ -759,6 +759,28 @@ it.effect("retry, circuit breaker, fallback and degradation can be switched off,
     assert.strictEqual((yield* noLevel.execute({ operation: "get", requiredServiceLevel: 0 }, use)).value, "b")
   }))
 
+it.effect("among asks the providers named, in that order; without fallback the first of them", () =>
+  Effect.gen(function*() {
+    const [a, b] = [provider("a"), provider("b")]
+    const store = yield* FaultTolerance.make(Store, { ...plain, providers: [a, b] })
+    const asks = (names: ReadonlyArray<string>, mode?: Fallback.FailFast) =>
+      Effect.map(store.among(names).execute({ operation: "get", mode }, use), ({ value }) => value)
+    const reversed = store.among(["b", "a"]).execute({ operation: "get" }, use)
+    assert.strictEqual((yield* reversed).value, "b")
+    b.answer = down
+    assert.strictEqual((yield* reversed).value, "a")
+    b.answer = Effect.succeed("b")
+    yield* store.reconfigure({ enableFallback: false })
+    assert.deepStrictEqual([yield* asks(["b", "a"]), yield* asks(["b"]), yield* asks(["a"])], ["b", "b", "a"])
+    assert.strictEqual(yield* asks(["b"], Fallback.failFast()), "b")
+    b.answer = down
+    assert.strictEqual((yield* Effect.flip(reversed))._tag, "AllProvidersFailed")
+    for (const names of [[], ["a", "c"]]) assert.throws(() => store.among(names), InvalidOptions)
+
+    const alone = yield* FaultTolerance.make(Store, { ...plain, providers: [a, b], enableFallback: false })
+    assert.strictEqual((yield* alone.among(["b"]).execute({ operation: "get" }, use)).value, "a")
+  }))
+
 it.effect("one call can pass by retry and circuit breaker", () =>
   Effect.gen(function*() {
     const a = provider("a", down)

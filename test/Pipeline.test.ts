@@ -745,6 +745,13 @@ it.effect("chaos is innermost: every policy meets it", () =>
 
 // -- construction ----------------------------------------------------------------------------------------------------
 
+it.effect("a deadline of a call that is below zero is over, and told as zero", () =>
+  Effect.gen(function*() {
+    const pipeline = yield* Pipeline.make({ provider: "p" })
+    const error = yield* Effect.flip(Effect.never.pipe(pipeline.protect({ operation: "get", deadline: -5 })))
+    assert.strictEqual(error.message, "The deadline passed, 0 after the call began")
+  }))
+
 it.effect("refuses what is no stage: from JavaScript anything may come, and `false` is no default", () =>
   Effect.gen(function*() {
     for (const stage of ["retry", "hedge", "predictor", "breaker", "rateLimit", "bulkhead", "timeout"]) {
