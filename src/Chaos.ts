@@ -43,7 +43,7 @@ export const Fault = Schema.Union([
   Schema.TaggedStruct("Reset", {}),
   /** Calls, and answers with what no decoder would accept. */
   Schema.TaggedStruct("Corrupt", {}),
-  /** Calls, and keeps only this share of each list in the answer. */
+  /** Calls, and keeps only this share of the answer if it is a list, or of each list in it if it is a plain object. */
   Schema.TaggedStruct("Partial", { share: Share }),
   /** Calls under a clock that is wrong by so much. */
   Schema.TaggedStruct("Skew", {
