@@ -146,9 +146,11 @@ export const make = Effect.fnUntraced(function*(options: Options) {
           : used.some(({ state }) => state !== "Healthy")
           ? "Degraded"
           : "Healthy",
-        reasons: used.flatMap(({ name, reasons, state }) =>
-          state === "Healthy" ? [] : `${name} is ${state === "Failed" ? "down" : "degraded"}: ${reasons.join(", ")}`
-        )
+        reasons: used.length === 0
+          ? ["none of its providers takes part"]
+          : used.flatMap(({ name, reasons, state }) =>
+            state === "Healthy" ? [] : `${name} is ${state === "Failed" ? "down" : "degraded"}: ${reasons.join(", ")}`
+          )
       }
     ])
   })

@@ -91,6 +91,15 @@ it.effect("has failed when every provider has", () =>
     })
   ))
 
+it.effect("a service none of whose providers takes part has failed, and says why", () =>
+  run(
+    { providers: [{ name: "openai", configured: false }], services: [{ name: "unified", providers: ["openai"] }] },
+    Effect.gen(function*() {
+      const [unified] = yield* (yield* Health.Health).check(["unified"])
+      assert.deepInclude(unified, { state: "Failed", reasons: ["none of its providers takes part"] })
+    })
+  ))
+
 it.effect("judges a circuit by its state", () =>
   run(
     {
