@@ -41,13 +41,14 @@ export interface Provider {
 
 export interface Service {
   readonly name: string
-  /** The providers that it stands on, by name, best first. */
+  /** The providers that it stands on, by name, best first; a name that none of them has is refused. */
   readonly providers: ReadonlyArray<string>
   /** The level on offer: 0 is Full. */
   readonly level?: Effect.Effect<{ readonly rank: number; readonly name: string }> | undefined
 }
 
 export interface Options {
+  /** Providers and services have different names. */
   readonly providers: ReadonlyArray<Provider>
   readonly services?: ReadonlyArray<Service> | undefined
   /** How far back outcomes count. Defaults to `"2 minutes"`. */
@@ -105,6 +106,7 @@ export const make = Effect.fnUntraced(function*(options: Options) {
   const providers = new Map(options.providers.map((provider) => [provider.name, provider]))
   const services = new Map(options.services?.map((service) => [service.name, service]))
   const names = [...providers.keys(), ...services.keys()]
+  checkNames(options)
   const probes = new Map<string, Probe>()
   const last = new Map<string, State>()
   const probing = yield* Semaphore.make(1)
@@ -226,6 +228,27 @@ export const make = Effect.fnUntraced(function*(options: Options) {
 
   return Health.of({ names, check, probe })
 })
+
+/** A service that stands on nobody known could never be well, and who shares a name could not be asked for. */
+const checkNames = ({ providers, services = [] }: Options): void => {
+  const { ensure } = checks("Health")
+  const known = providers.map(({ name }) => name)
+  const taken = new Set<string>()
+  for (const [list, all] of [["providers", providers], ["services", services]] as const) {
+    all.forEach(({ name }, index) => {
+      ensure(!taken.has(name), `${list}.${index}.name`, `must be unique; ${name} is another's, too`)
+      taken.add(name)
+    })
+  }
+  services.forEach((service, index) => {
+    const strangers = service.providers.filter((name) => !known.includes(name))
+    ensure(
+      strangers.length === 0,
+      `services.${index}.providers`,
+      `must be among the providers (${known.join(", ")}); unknown: ${strangers.join(", ")}`
+    )
+  })
+}
 
 const order = { Healthy: 0, NotConfigured: 0, Degraded: 1, Failed: 2 } as const satisfies { [S in State]: number }
 

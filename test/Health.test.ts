@@ -1,8 +1,9 @@
 import { assert, it } from "@effect/vitest"
-import { Clock, Deferred, Duration, Effect, Fiber, Layer, Metric, Ref } from "effect"
+import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Layer, Metric, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import * as Event from "../src/Event.ts"
 import * as Health from "../src/Health.ts"
+import { InvalidOptions } from "../src/InvalidOptions.ts"
 import { AuthenticationError, NetworkError, ProviderError, type ReasonTag } from "../src/ProviderError.ts"
 import * as Telemetry from "../src/Telemetry.ts"
 
@@ -302,6 +303,23 @@ it.effect("a call that succeeds after a probe failed shows that the provider is 
       assert.deepStrictEqual(states(yield* health.check()), ["Healthy"])
     })
   ))
+
+it.effect("a service on a provider that nobody knows and a name that two have are refused by name", () =>
+  Effect.gen(function*() {
+    const neon: Health.Provider = { name: "neon" }
+    const refused: ReadonlyArray<readonly [field: string, options: Health.Options]> = [
+      ["services.0.providers", { providers: [neon], services: [{ name: "unified", providers: ["neon", "noen"] }] }],
+      ["services.0.name", { providers: [neon], services: [{ name: "neon", providers: ["neon"] }] }],
+      ["providers.1.name", { providers: [neon, neon] }]
+    ]
+    for (const [field, options] of refused) {
+      const exit = yield* Effect.exit(run(options, Health.Health))
+      assert.isTrue(Exit.isFailure(exit))
+      const error = Cause.squash((exit as Exit.Failure<unknown, never>).cause)
+      assert.instanceOf(error, InvalidOptions)
+      assert.deepStrictEqual([error.module, error.field], ["Health", field])
+    }
+  }))
 
 it.effect("leaves out names that nobody has", () =>
   run(
