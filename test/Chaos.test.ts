@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { Clock, Context, Duration, Effect, Fiber, Layer, Option, Schema } from "effect"
+import { Clock, Context, Duration, Effect, Exit, Fiber, Layer, Option, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as Chaos from "../src/Chaos.ts"
 import * as Event from "../src/Event.ts"
@@ -128,6 +128,22 @@ it.effect("refuses to build unless somebody opted in", () =>
     assert.deepStrictEqual([refused.module, refused.field], ["Chaos", "enabled"])
     const context = yield* Layer.build(Chaos.layer({ seed: 1, rules: [] }, { enabled: true }))
     assert.isDefined(Context.get(context, Chaos.Chaos))
+  }))
+
+it.effect("a plan that makes no sense is refused by the name of its field", () =>
+  Effect.gen(function*() {
+    const rule: Chaos.Rule = { fault: { _tag: "Hang" } }
+    const refused: ReadonlyArray<readonly [field: string, plan: Chaos.FaultPlan]> = [
+      ["plan.rules.0.rate", { seed: 1, rules: [{ ...rule, rate: 30 }] }],
+      ["plan.rules.0.rate", { seed: 1, rules: [{ ...rule, rate: NaN }] }],
+      ["plan.blastRadius", { seed: 1, rules: [rule], blastRadius: 10 }],
+      ["plan.seed", { seed: 1.5, rules: [rule] }]
+    ]
+    for (const [field, plan] of refused) {
+      const built = Effect.scoped(Layer.build(Chaos.layer(plan, { enabled: true })))
+      assert.deepInclude(yield* Effect.flip(built), { module: "Chaos", field })
+      assert.isTrue(Exit.hasDies(yield* Effect.exit(Effect.flatMap(Chaos.make, (chaos) => chaos.start(plan)))))
+    }
   }))
 
 it.prop("every plan there is survives the way through JSON", { plan: Chaos.FaultPlan }, ({ plan }) => {
