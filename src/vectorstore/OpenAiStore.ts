@@ -200,13 +200,20 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
         return Option.some(changed)
       }).pipe(exclusively([id]))
 
+    /** Documents that a delete found and may have deleted before it failed: who deletes them again is told so. */
+    const begun = new Set<DocumentId>()
+
     const remove = (id: DocumentId): Effect.Effect<boolean, ProviderError> =>
       Effect.gen(function*() {
         yield* settle
         const found = yield* lookup.one(id)
-        const deleted = yield* toEach(found, uploads.delete)
+        const deleted = yield* Effect.onExit(toEach(found, uploads.delete), (exit) =>
+          Effect.sync(() => {
+            if (Exit.isFailure(exit)) begun.add(id)
+          }))
         yield* forgetFiles
-        return deleted.includes(true)
+        const before = begun.delete(id)
+        return before || deleted.includes(true)
       }).pipe(exclusively([id]))
 
     const list = Effect.fnUntraced(function*(request: ListRequest = {}): Effect.fn.Return<Page, ProviderError> {

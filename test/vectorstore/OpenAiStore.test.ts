@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { ConfigProvider, Effect, Fiber, Layer, Option, Redacted, Stream } from "effect"
+import { ConfigProvider, Effect, Exit, Fiber, Layer, Option, Redacted, Stream } from "effect"
 import { OpenAI as OpenAI7 } from "openai"
 import { OpenAI as OpenAI6 } from "openai6"
 import type { ProviderError } from "../../src/ProviderError.ts"
@@ -175,6 +175,28 @@ it.live("finds an older file of a document behind 50 passages of another, so tha
       }
       yield* another.delete(id)
       assert.isTrue(Option.isNone(yield* another.get(id)))
+    }
+  }))
+
+it.live("a delete that failed or was interrupted halfway says, when repeated, that the document was there", () =>
+  Effect.gen(function*() {
+    const { emulator, store } = yield* setUp({}, { documents: documents(4) })
+    for (
+      const [i, route, fault] of [
+        [0, "vectorStores.files.delete", Fault.rateLimited(1)],
+        [1, "files.delete", Fault.reset("answer")],
+        [2, "vectorStores.files.delete", Fault.hang()]
+      ] as const
+    ) {
+      const id = DocumentId.make(`d000${i}`)
+      const requests = (yield* emulator.requests)[route] ?? 0
+      yield* emulator.fault(fault, { route, times: 1 })
+      const fiber = yield* Effect.forkChild(store.delete(id))
+      yield* eventually(emulator.requests, (sent) => (sent[route] ?? 0) > requests)
+      if (fault._tag === "Hang") yield* Fiber.interrupt(fiber)
+      assert.isTrue(Exit.isFailure(yield* Fiber.await(fiber)), route)
+      assert.isTrue(yield* store.delete(id), route)
+      assert.isFalse(yield* store.delete(id), route)
     }
   }))
 
