@@ -234,6 +234,11 @@ const build = Effect.fnUntraced(function*(options: Options) {
     const from = yield* Clock.monotonicTimeNanos
     const answer = yield* service.search(
       mode !== undefined && !service.modes.includes(mode) ? { ...request, mode: undefined } : request
+    ).pipe(
+      // What is wrong with the request itself says nothing of the source.
+      Effect.tapError(({ verdicts }) =>
+        Effect.sync(() => verdicts.fallback === "Stop" ? undefined : pace.failed(source))
+      )
     )
     const tookMillis = Number((yield* Clock.monotonicTimeNanos) - from) / 1e6
     pace.took(source, tookMillis)

@@ -124,6 +124,28 @@ it.effect("the fastest goes first, not before it is much faster, and never one w
     assert.notStrictEqual(yield* search, "c")
   }))
 
+it.effect("a source that only refuses does not stay the fastest, whether it ever answered or not", () =>
+  Effect.gen(function*() {
+    const { a, b, c, unified } = yield* three({ strategy: "Fastest" })
+    yield* fill([a, b, c])
+    // Refused by a setting, which opens no circuit.
+    yield* a.is("unconfigured")
+    yield* Effect.replicateEffect(unified.search({ query: "zebras" }), 30)
+    assert.isAtMost(a.calls("search"), 1)
+    const [first, other] = b.calls("search") > c.calls("search") ? [b, c] : [c, b]
+    yield* first.is("unconfigured")
+    const before = other.calls("search")
+    yield* Effect.replicateEffect(unified.search({ query: "zebras" }), 10)
+    assert.strictEqual(other.calls("search") - before, 10)
+    const asked = first.calls("search")
+    yield* Effect.replicateEffect(unified.search({ query: "zebras" }), 5)
+    assert.strictEqual(first.calls("search"), asked)
+    // It is tried again now and then, and is known again when it answers.
+    yield* a.is("none")
+    yield* Effect.replicateEffect(unified.search({ query: "zebras" }), 200)
+    assert.isAbove(a.calls("search"), 1)
+  }))
+
 it.effect("a clock that is set back while a source searches makes it no quicker", () =>
   Effect.gen(function*() {
     yield* TestClock.adjust("1 hour")

@@ -33,25 +33,39 @@ export const byFilter = <S extends Candidate>(
   return [sources.filter(applies), sources.filter((it) => !applies(it))]
 }
 
-/** How quick sources have been, smoothed. */
+/** How quick sources have been, smoothed; each failure in a row makes one count as twice as slow. */
 export class Pace {
   private readonly millis = new Map<string, number>()
+  private readonly failures = new Map<string, number>()
+  private readonly asked = new Set<string>()
   private leader: string | undefined
   private searches = 0
 
   took(source: string, millis: number): void {
     const known = this.millis.get(source)
     this.millis.set(source, known === undefined ? millis : known + (millis - known) * 0.2)
+    this.failures.delete(source)
   }
 
-  /** The leader leads until another is a third quicker; now and then another goes first, so that it can be known. */
+  failed(source: string): void {
+    this.failures.set(source, (this.failures.get(source) ?? 0) + 1)
+  }
+
+  /**
+   * The leader leads until another is a third quicker; each goes first once, and now and then another, so that it can be
+   * known.
+   */
   choose<S extends Candidate>(sources: ReadonlyArray<S>): S | undefined {
     if (sources.length === 0) return undefined
     this.searches++
-    const unknown = sources.find(({ name }) => !this.millis.has(name))
-    if (unknown !== undefined) return unknown
+    const unknown = sources.find(({ name }) => !this.millis.has(name) && !this.asked.has(name))
+    if (unknown !== undefined) {
+      this.asked.add(unknown.name)
+      return unknown
+    }
     if (this.searches % 50 === 0) return sources[(this.searches / 50) % sources.length]
-    const of = ({ name }: S): number => this.millis.get(name) ?? 0
+    const of = ({ name }: S): number =>
+      Math.max(0.1, this.millis.get(name) ?? Infinity) * 2 ** (this.failures.get(name) ?? 0)
     const leader = sources.find(({ name }) => name === this.leader)
     const best = sources.reduce<S | undefined>((a, b) => a === undefined || of(b) < of(a) ? b : a, undefined)
     const next = leader !== undefined && best !== undefined && of(best) > of(leader) * (2 / 3) ? leader : best
