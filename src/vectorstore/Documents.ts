@@ -5,7 +5,7 @@
 import { Effect, Exit, FileSystem, Option, Path, type PlatformError, Schema } from "effect"
 import { createHash } from "node:crypto"
 import type { ProviderError } from "../ProviderError.ts"
-import { Attributes, Document, DocumentId, type Service } from "./VectorStore.ts"
+import { Attributes, Document, DocumentId, type Page, type Service } from "./VectorStore.ts"
 
 /** Something that could not be read. */
 export interface Problem {
@@ -113,7 +113,7 @@ export const read = Effect.fnUntraced(function*(file: string): Effect.fn.Return<
  * does. Only a text is of which a part is gone or says something else, as after another text of the same name.
  */
 export const ingest = Effect.fnUntraced(function*(
-  store: Pick<Service, "addMany" | "get" | "delete">,
+  store: Pick<Service, "addMany" | "get" | "list" | "delete">,
   sources: ReadonlyArray<Source>,
   options?: {
     readonly again?: boolean | undefined
@@ -141,9 +141,10 @@ export const ingest = Effect.fnUntraced(function*(
     if (partsOf !== undefined && items.every(({ _tag }) => _tag === "Stored" || _tag === "AlreadyStored")) {
       // The text was another in between.
       const earlier = documents.filter((_, i) => items[i]?._tag === "AlreadyStored")
-      const isThere = ({ content, id }: Document) =>
-        Effect.map(store.get(id), Option.exists((it) => words(it.content) === words(content)))
-      if ((yield* Effect.forEach(earlier, isThere, { concurrency: 8 })).includes(false)) items = yield* add({})
+      const there = earlier.length === 0
+        ? new Map<string, string>()
+        : yield* storedParts(store, partsOf, documents.length)
+      if (!earlier.every(({ content, id }) => there.get(id) === words(content))) items = yield* add({})
       yield* deleteParts(store, partsOf, documents.length)
     }
     for (const item of items) {
@@ -158,6 +159,25 @@ export const ingest = Effect.fnUntraced(function*(
 
 /** A provider may give back other spaces than it was given. */
 const words = (text: string): string => text.replace(/\s+/g, " ").trim()
+
+/** What is stored under the ids of a text's parts, by id: all but the first are next to each other in the list. */
+const storedParts = Effect.fnUntraced(function*(
+  store: Pick<Service, "get" | "list">,
+  partsOf: string,
+  parts: number
+) {
+  const name = partId(partsOf, 1)
+  const found = new Map<string, string>()
+  for (const { content, id } of Option.toArray(yield* store.get(name))) found.set(id, words(content))
+  let after: DocumentId | undefined = parts > 1 ? DocumentId.make(`${name}#`) : undefined
+  while (after !== undefined) {
+    const page: Page = yield* store.list({ after, limit: Math.min(1_000, parts) })
+    const ours = page.documents.filter(({ id }) => id.startsWith(`${name}#`))
+    for (const { content, id } of ours) found.set(id, words(content))
+    after = ours.length === page.documents.length ? page.next : undefined
+  }
+  return found
+})
 
 /** Deletes a text's parts after so many. The last one first: a run that is cut short leaves no gap to stop at. */
 const deleteParts = Effect.fnUntraced(function*(
@@ -179,8 +199,8 @@ const parse = Option.liftThrowable((line: string): unknown => JSON.parse(line))
 const Line = Schema.Struct({
   id: Schema.Union([DocumentId, Schema.Int]),
   title: Schema.optionalKey(Schema.NullOr(Schema.String)),
-  content: Schema.optionalKey(Schema.String),
-  text: Schema.optionalKey(Schema.String),
+  content: Schema.optionalKey(Document.fields.content),
+  text: Schema.optionalKey(Document.fields.content),
   attributes: Schema.optionalKey(Schema.NullOr(Attributes)),
   metadata: Schema.optionalKey(Schema.NullOr(Attributes))
 })
@@ -198,6 +218,7 @@ const fromJsonLines = (file: string, text: string) => {
     const row = decodeLine(json.value)
     if (Exit.isFailure(row)) return problems.push({ file, line, message: why(row) })
     const { attributes = row.value.metadata, content = row.value.text, id, title } = row.value
+    if (content === undefined) return problems.push({ file, line, message: "is no document: it has no \"text\"" })
     const document = decodeDocument({
       id: String(id),
       content,

@@ -3,6 +3,7 @@ import { assert, it } from "@effect/vitest"
 import { Effect, FileSystem, Path, type Scope } from "effect"
 import * as Documents from "../../src/vectorstore/Documents.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
+import { Document, DocumentId, type Service } from "../../src/vectorstore/VectorStore.ts"
 
 /** A folder with these files, gone with the scope. */
 const folder = Effect.fnUntraced(function*(files: Readonly<Record<string, string | Uint8Array>>) {
@@ -45,6 +46,20 @@ test(
     ])
     assert.deepStrictEqual(source.problems.map(({ line }) => line), [4, 5, 6, 7])
     for (const { file: named } of source.problems) assert.isTrue(named.endsWith("a.jsonl"))
+  })
+)
+
+test(
+  "says of a line without a text what the text is called, and of a text that is wrong, as it is called there",
+  Effect.gen(function*() {
+    const lines = ["{\"id\":\"1\"}", "{\"id\":\"1\",\"text\":\"\"}", "{\"id\":\"1\",\"content\":\"\"}"]
+    const { file } = yield* folder({ "a.jsonl": lines.join("\n") })
+    const { problems } = yield* Documents.read(file("a.jsonl"))
+    assert.deepStrictEqual(problems.map(({ message }) => /(?:text|content)(?="[^"]*$)/.exec(message)?.[0]), [
+      "text",
+      "text",
+      "content"
+    ])
   })
 )
 
@@ -146,6 +161,39 @@ test(
     assert.deepStrictEqual(yield* ingest("n.md", all), { stored: 0, alreadyStored: 3, failed: [] })
     yield* ingest("n.md", "")
     assert.deepStrictEqual(yield* found, ["delta"])
+  })
+)
+
+test(
+  "looks at the parts of a text together, whatever is next to them, and sees each that is gone or another",
+  Effect.gen(function*() {
+    const text = Array.from({ length: 40 }, (_, i) => `part ${i} ${"words ".repeat(600)}`).join("\n\n")
+    const { file } = yield* folder({ "n.md": text })
+    const memory = yield* MemoryStore.makeLexical()
+    let asked = 0
+    const store: Service = {
+      ...memory,
+      get: (id) => (asked++, memory.get(id)),
+      list: (request) => (asked++, memory.list(request))
+    }
+    const source = yield* Documents.read(file("n.md"))
+    const { documents } = source
+    const [first] = documents
+    assert.strictEqual(documents.length, 40)
+    for (const near of ["", "!", "#", "#x", "#1", "#41x", "$"]) {
+      yield* memory.add(Document.make({ id: DocumentId.make(`${first!.id}${near}`), content: "near" }))
+    }
+    yield* Documents.ingest(store, [source])
+    asked = 0
+    assert.strictEqual((yield* Documents.ingest(store, [source])).alreadyStored, 40)
+    assert.isAtMost(asked, 5)
+    for (const { id } of [documents[0]!, documents[9]!, documents[39]!]) {
+      yield* memory.delete(id)
+      assert.strictEqual((yield* Documents.ingest(store, [source])).stored, 40)
+      yield* memory.update(id, { content: "another" })
+      assert.strictEqual((yield* Documents.ingest(store, [source])).stored, 40)
+    }
+    assert.strictEqual((yield* memory.stats).documents, 46)
   })
 )
 
