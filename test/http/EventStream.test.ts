@@ -16,16 +16,24 @@ const served = (
   options?: EventStream.Options,
   around: Layer.Layer<never, never, HttpRouter.HttpRouter> = Layer.empty
 ) =>
-  HttpRouter.serve(Layer.provide(EventStream.layer(options), around), { disableLogger: true, disableListenLog: true })
-    .pipe(
+  Layer.unwrap(Effect.sync(() => {
+    const server = createServer()
+    // A connection that `fetch` opened and never used is waited for otherwise, until `fetch` lets it go.
+    const cut = Layer.effectDiscard(Effect.addFinalizer(() => Effect.sync(() => server.closeAllConnections())))
+    return Layer.provideMerge(
+      cut,
+      HttpRouter.serve(Layer.provide(EventStream.layer(options), around), {
+        disableLogger: true,
+        disableListenLog: true
+      })
+    ).pipe(
       Layer.provide(Operations.layer({})),
       Layer.provide(Health.Health.layer({ providers: [{ name: "openai" }] })),
       Layer.provideMerge(Layer.mergeAll(Telemetry.layer(), Event.EventLog.layer({ capacity: 200 }))),
       Layer.provideMerge(Layer.sync(Metric.MetricRegistry, () => new Map())),
-      Layer.provideMerge(
-        NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1", gracefulShutdownTimeout: 100 })
-      )
+      Layer.provideMerge(NodeHttpServer.layer(() => server, { port: 0, host: "127.0.0.1" }))
     )
+  }))
 
 interface Message {
   readonly event: string | undefined
