@@ -11,7 +11,7 @@
  * The base is the lowest latency of a window in which at least half of the limit was in use; quieter ones say nothing.
  * Start low: a limit that starts above what the provider bears never sees how quick it is when nobody waits.
  */
-import { Cause, type Duration, Effect, Exit } from "effect"
+import { Cause, type Duration, Effect, Exit, Result } from "effect"
 import * as Bulkhead from "./Bulkhead.ts"
 import * as Gradient from "./internal/gradientLimit.ts"
 import { checked, checks } from "./internal/options.ts"
@@ -30,7 +30,7 @@ export interface Options extends Omit<Bulkhead.Options, "limit"> {
   readonly tolerance?: number | undefined
   /**
    * Whether a failure means that the provider has too much to do; in a pipeline it is asked of the `ProviderError`.
-   * Defaults to none does.
+   * One that throws says no. Defaults to none does.
    */
   readonly isOverload?: ((error: unknown) => boolean) | undefined
 }
@@ -53,7 +53,9 @@ export const make = Effect.fnUntraced(function*(
     }
   })
   const bulkhead = yield* Bulkhead.make({ ...options, limit: start })
-  const isOverload = options.isOverload ?? (() => false)
+  const { isOverload: ask = () => false } = options
+  // What the pipeline does while a call ends must not be cut short, or its permit is lost.
+  const isOverload = (error: unknown): boolean => Result.getOrElse(Result.try(() => ask(error)), () => false)
   let state: Gradient.State = { limit: start, baseMillis: Infinity }
   let since = 0
   let calls = 0

@@ -132,6 +132,26 @@ it.effect("in a pipeline a failure that is overload shrinks the limit; a refusal
     assert.strictEqual((yield* bulkhead.stats).limit, 45)
   }))
 
+for (const timeout of [undefined, "10 seconds"] as const) {
+  it.effect(`an isOverload that throws takes no permit from a pipeline (${timeout === undefined ? "in place" : "apart"})`, () =>
+    Effect.gen(function*() {
+      const bulkhead = yield* AdaptiveLimit.make({
+        isOverload: () => {
+          throw new Error("bug")
+        }
+      })
+      const { protect } = yield* Pipeline.make({ provider: "p", bulkhead, timeout })
+      const reset = new NetworkError({ message: "reset", rule: "test", delivered: "unknown" })
+      const failure = new ProviderError({ provider: "p", operation: "o", reason: reset })
+      const call = yield* Effect.forkChild(Effect.flip(Effect.fail(failure).pipe(protect({ operation: "o" }))))
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(yield* Fiber.join(call), failure)
+      assert.strictEqual((yield* bulkhead.stats).running, 0)
+      assert.strictEqual(yield* Effect.flip(Effect.fail(failure).pipe(bulkhead.withPermit())), failure)
+      assert.strictEqual((yield* bulkhead.stats).running, 0)
+    }))
+}
+
 it.effect("other options leave the limit where it is, and one that is given is where it goes on from", () =>
   Effect.gen(function*() {
     yield* TestClock.adjust("1 minute")
