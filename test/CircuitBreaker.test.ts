@@ -112,6 +112,18 @@ it.effect("scenario 22: minimum throughput holds back until the tenth call", () 
     assert.strictEqual(yield* breaker.state(), "Open")
   }))
 
+it.effect("a window of few calls is full enough for shares when it is full", () =>
+  Effect.gen(function*() {
+    for (const minimumThroughput of [undefined, 2]) {
+      const options = { ...plain, failureThreshold: 20, minimumThroughput, monitorCalls: 4 }
+      const breaker = yield* CircuitBreaker.make(options)
+      yield* times(3, fail(breaker))
+      assert.strictEqual(yield* breaker.state(), "Closed")
+      yield* fail(breaker)
+      assert.strictEqual(yield* breaker.state(), "Open")
+    }
+  }))
+
 it.effect("scenario 23: after the recovery time two successes close", () =>
   Effect.gen(function*() {
     const breaker = yield* CircuitBreaker.make({ ...plain, recoveryTimeout: "5 seconds", successThreshold: 2 })
@@ -1120,6 +1132,8 @@ it.effect.each<[string, CircuitBreaker.Options]>([
   ["monitorWindow", { monitorWindow: 0 }],
   ["monitorWindow", { monitorWindow: "soon" as Duration.Input }],
   ["monitorCalls", { monitorCalls: 0 }],
+  ["minimumThroughput", { minimumThroughput: 100, monitorCalls: 50 }],
+  ["failureCount", { failureCount: 11, monitorCalls: 10 }],
   ["recoveryTimeout", { recoveryTimeout: Infinity }],
   ["maxRecoveryTimeout", { recoveryTimeout: "10 seconds", maxRecoveryTimeout: "5 seconds" }],
   ["recoveryMultiplier", { recoveryMultiplier: 0.5 }],

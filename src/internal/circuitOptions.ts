@@ -14,7 +14,8 @@ export interface CircuitOptions {
   readonly failureCount?: number | undefined
   /**
    * Calls that the window must hold before anything opens the circuit. By default 10 for shares, and none for failures
-   * in a row. Given below `failureThreshold`, shares wait for `failureThreshold` calls.
+   * in a row. Given below `failureThreshold`, shares wait for `failureThreshold` calls; never for more than
+   * `monitorCalls`.
    */
   readonly minimumThroughput?: number | undefined
   /** How far back calls count. Defaults to `"30 seconds"`. */
@@ -90,7 +91,13 @@ export const circuitSettings = (
   )
   const windowMillis = check.millis("monitorWindow", options.monitorWindow, "30 seconds", { min: 1 })
   const buckets = check.int("monitorBuckets", options.monitorBuckets, 10, { min: 1, max: 10_000 })
-  const calls = options.monitorCalls
+  const calls = options.monitorCalls === undefined
+    ? undefined
+    : check.int("monitorCalls", options.monitorCalls, 0, { min: 1, max: 1_000_000 })
+  const held = calls ?? Infinity
+  const why = "must not be above monitorCalls, or the window never holds so many"
+  check.ensure((given ?? 0) <= held, "minimumThroughput", why)
+  check.ensure((options.failureCount ?? 0) <= held, "failureCount", why)
   const rules: CircuitRules = {
     failureThreshold,
     consecutiveMinimum: given ?? 0,
@@ -98,9 +105,10 @@ export const circuitSettings = (
     failureCount: options.failureCount === undefined
       ? Infinity
       : check.int("failureCount", options.failureCount, 0, { min: 1 }),
-    minimumThroughput: given === undefined
-      ? 10
-      : Math.max(given, Number.isFinite(failureThreshold) ? failureThreshold : 0),
+    minimumThroughput: Math.min(
+      held,
+      given === undefined ? 10 : Math.max(given, Number.isFinite(failureThreshold) ? failureThreshold : 0)
+    ),
     slowCallMillis: options.slowCallDuration === undefined
       ? Infinity
       : check.millis("slowCallDuration", options.slowCallDuration, 0, { min: 1 }),
@@ -129,7 +137,7 @@ export const circuitSettings = (
   return {
     ...shared,
     rules,
-    windowSize: calls === undefined ? buckets : check.int("monitorCalls", calls, 0, { min: 1, max: 1_000_000 }),
+    windowSize: calls ?? buckets,
     bucketMillis: calls === undefined ? windowMillis / buckets : 1_000,
     ofCalls: calls !== undefined
   }
