@@ -10,6 +10,7 @@ import {
   FileSystem,
   Layer,
   Logger,
+  PlatformError,
   References,
   Runtime,
   Schema,
@@ -54,6 +55,11 @@ const logs = Layer.merge(
   Layer.effect(References.MinimumLogLevel, Config.LogLevel("LOG_LEVEL").pipe(Config.withDefault("Info")))
 )
 
+/** Whoever read our results has seen enough, as `head` has: that is no failure. */
+const isClosedPipe = (error: unknown): boolean =>
+  error instanceof PlatformError.PlatformError && error.reason.method === "stdout" &&
+  error.cause instanceof Error && "code" in error.cause && error.cause.code === "EPIPE"
+
 /** The command with the arguments of `Stdio`. What it fails with has been told. */
 export const program = Effect.gen(function*() {
   const args = yield* (yield* Stdio.Stdio).args
@@ -66,6 +72,7 @@ export const program = Effect.gen(function*() {
 }).pipe(
   Effect.provide(logs),
   Effect.catchDefect((defect) => Advice.isOfFiles(defect) ? Effect.fail(defect) : Effect.die(defect)),
+  Effect.catchIf(isClosedPipe, () => Effect.void),
   // What a handler fails with is told in its own words, without a stack.
   Effect.catch((error) =>
     CliError.isCliError(error) || error instanceof Reported

@@ -1,6 +1,6 @@
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, it } from "@effect/vitest"
-import { Effect, Layer, Sink, Stdio, Stream } from "effect"
+import { Effect, FileSystem, Layer, Sink, Stdio, Stream } from "effect"
 import { Command } from "effect/cli"
 import { TestConsole } from "effect/testing"
 import { fileURLToPath } from "node:url"
@@ -41,6 +41,18 @@ const run = Effect.fnUntraced(function*(input: ReadonlyArray<Uint8Array>, args: 
 })
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
+
+it.live("ends in silence when nobody reads any more", () =>
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const file = `${yield* fs.makeTempDirectoryScoped({ prefix: "holdfast-" })}/errors.jsonl`
+    yield* fs.writeFileString(file, `{"error":{"status":429}}\n`.repeat(20_000))
+    const running = yield* Holdfast.start(["classify", file])
+    yield* Holdfast.says(running, /RATE_LIMIT/)
+    running.child.stdout?.destroy()
+    assert.strictEqual(yield* Effect.promise(() => running.ended), 0, running.stderr())
+    assert.strictEqual(running.stderr(), "")
+  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), 30_000)
 
 it.live("classifies every line of the recorded errors, from a file", () =>
   Effect.gen(function*() {
