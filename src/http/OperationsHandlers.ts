@@ -1,7 +1,7 @@
 /** What the endpoints of `OperationsApi` do, as a layer for any API that has the group. */
 import { Clock, Effect } from "effect"
 import { type HttpApi, HttpApiBuilder, type HttpApiGroup } from "effect/http-api"
-import { EventLog } from "../Event.ts"
+import { Event, EventLog } from "../Event.ts"
 import { Measurements } from "../Telemetry.ts"
 import { entryId, parseEntryId } from "./EventStream.ts"
 import { circuitView, Operations } from "./Operations.ts"
@@ -19,6 +19,8 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
     "operations",
     (group) => Effect.map(handlers, (all) => group.handleAll(all))
   )
+
+const tags: ReadonlyArray<string> = Event.members.map(({ fields }) => fields._tag.schema.literal)
 
 /** As a record, for `handleAll`. */
 export const handlers = Effect.gen(function*() {
@@ -44,6 +46,10 @@ export const handlers = Effect.gen(function*() {
         const since = query.since === undefined ? undefined : parseEntryId(query.since)
         if (query.since !== undefined && since === undefined) {
           return yield* new BadRequest({ detail: "since is the id of an event, such as 1764000000000-17." })
+        }
+        const unknown = query.type?.find((tag) => !tags.includes(tag))
+        if (unknown !== undefined) {
+          return yield* new BadRequest({ detail: `There is no event ${unknown}. There are: ${tags.join(", ")}.` })
         }
         // An id of another process says nothing of ours: everything kept is newer.
         const after = since?.epoch === log.epoch ? since.seq : 0

@@ -237,6 +237,9 @@ layer(server, { timeout: "60 seconds", excludeTestServices: true })("the running
         assert.strictEqual(headers.get("content-type"), "application/problem+json")
       }
       assert.strictEqual((yield* ask(url, "/api/vectorstore/documents", { method: "POST", body: "x" })).status, 415)
+      const unknown = yield* ask(url, "/api/fault-tolerance/events?type=Noted,BreakerChange")
+      assert.strictEqual(unknown.status, 400)
+      assert.include(unknown.text, "There is no event BreakerChange. There are: BreakerChanged, ")
       assert.strictEqual((yield* ask(url, "/../../etc/passwd")).status, 404)
       assert.strictEqual((yield* ask(url, "/assets/dashboard/..%2f..%2f..%2fpackage.json")).status, 404)
 
