@@ -52,12 +52,17 @@ export const evaluate = Command.make(
     )
   },
   Effect.fnUntraced(function*({ down, json, queries: folder, store: only }) {
+    const wanted = (name: typeof sources[number] | "unified"): boolean => only.length === 0 || only.includes(name)
+    if (down.length > 0 && !wanted("unified")) {
+      return yield* new CannotEvaluate({
+        message: `--down is for the unified store: leave --store ${only[0]} away, or say --store unified`
+      })
+    }
     const configuration = yield* Configuration.read
     const queries = yield* Evaluation.readQueries(folder)
     if (queries.length === 0) return yield* new CannotEvaluate({ message: `${folder} has no judged queries` })
     const own = yield* Evaluation.readDocuments(folder)
     const documents = own.length > 0 ? own : yield* Evaluation.readDocuments(samples)
-    const wanted = (name: typeof sources[number] | "unified"): boolean => only.length === 0 || only.includes(name)
     const figures = yield* Effect.scoped(Effect.gen(function*() {
       const needed = sources.filter((name) => wanted(name) || wanted("unified"))
       const stores = new Map<string, Service>()

@@ -82,7 +82,8 @@ const askServer = Effect.fnUntraced(
       }))
 )
 
-const show = ({ answer, completeness, reasons }: SearchResponse, query: string): string => {
+/** The answer for a person at a terminal. */
+export const show = ({ answer, completeness, reasons }: SearchResponse, query: string): string => {
   const { hits } = answer.value
   const by = "provider" in answer ? ` from ${answer.provider}` : ""
   const how = completeness === "Complete"
@@ -96,15 +97,18 @@ const show = ({ answer, completeness, reasons }: SearchResponse, query: string):
     head,
     ...hits.flatMap(({ content, id, score, title }, index) => [
       "",
-      `${String(index + 1).padStart(3)}  ${styleText("bold", title ?? id)}  ${
-        styleText("gray", `${id} · ${score.toFixed(3)}`)
+      `${String(index + 1).padStart(3)}  ${styleText("bold", flat(title ?? id))}  ${
+        styleText("gray", `${flat(id)} · ${score.toFixed(3)}`)
       }`,
       `     ${excerpt(content)}`
     ])
   ].join("\n")
 }
 
+/** On one line, and without what would move the cursor or colour the terminal. */
+const flat = (text: string): string => text.replace(/[\s\p{Cc}]+/gu, " ").trim()
+
 const excerpt = (text: string): string => {
-  const flat = text.replace(/\s+/g, " ").trim()
-  return flat.length > 160 ? `${flat.slice(0, 157)}...` : flat
+  const line = flat(text)
+  return line.length > 160 ? `${line.slice(0, 157)}...` : line
 }

@@ -2,11 +2,14 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, FileSystem, Option, Redacted, Ref } from "effect"
 import { createServer } from "node:http"
+import { stripVTControlCharacters } from "node:util"
 import * as Samples from "../../src/cli/Samples.ts"
+import { show } from "../../src/cli/search.ts"
 import { OpenAiEmulator } from "../../src/testing/OpenAiEmulator.ts"
 import { scenarios } from "../../src/testing/scenarios.ts"
 import type { Result } from "../../src/testing/Simulation.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
+import { DocumentId } from "../../src/vectorstore/VectorStore.ts"
 import * as Embedded from "../embedded.ts"
 import * as Holdfast from "./holdfast.ts"
 
@@ -41,6 +44,7 @@ it.live("wrong usage is told with what is right", () =>
     yield* fails(["serch", "words"], "search")
     yield* fails(["search", "  "], "Give words", env)
     yield* fails(["search", "words", "--limit", "0"], "between 1 and 100")
+    yield* fails(["eval", "--store", "memory", "--down", "neon"], "--down is for the unified store")
     yield* fails(["search", "words", "--limit", "10000"], "between 1 and 100")
     yield* fails(["serve"], "variable HOLDFAST_PORT is wrong: Expected", { ...env, HOLDFAST_PORT: "no port" })
     yield* fails(["serve", "--port", "70000"], "between 0 and 65535", env)
@@ -92,6 +96,30 @@ it.live("a scenario of one's own is told in one line what is wrong with it", () 
     yield* refused({ ...own, workload: { rate: -1, clients: 1 } }, "workload.rate Expected a value between")
     yield* refused({ ...own, secnds: 1 }, "secnds is no setting")
   }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)))
+
+it("what documents hold does nothing to the terminal", () => {
+  const sly = "a\u001b[2J\u0007 title"
+  const hits = [{ id: DocumentId.make("\u009b31m"), title: sly, content: sly, score: 1 }]
+  const text = show(
+    {
+      completeness: "Complete",
+      reasons: [],
+      answer: {
+        _tag: "Live",
+        provider: "neon",
+        value: { mode: "lexical", hits, losses: [] },
+        failures: [],
+        attempts: 1,
+        hedged: false,
+        degraded: false
+      }
+    },
+    "title"
+  )
+  assert.include(text, "a [2J title")
+  assert.notMatch(stripVTControlCharacters(text), /(?!\n)\p{Cc}/u)
+  assert.notInclude(text, "\u001b[2J")
+})
 
 it.live("a port in use is told before anything is started", () =>
   Effect.gen(function*() {
