@@ -483,7 +483,8 @@ export const make = Effect.fnUntraced(function*<A = unknown>(
       Effect.withFiber((fiber) => {
         const text = keyOf(key, options)
         const entry = core.entries.get(text)
-        if (entry !== undefined && isFresh(entry, nowOf(fiber))) {
+        // What never ages needs no look at the clock, which is most of what a hit costs.
+        if (entry !== undefined && (entry.freshMillis === Infinity || isFresh(entry, nowOf(fiber)))) {
           counts.hits++
           core.touch(entry)
           return entry.payload
