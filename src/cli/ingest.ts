@@ -4,7 +4,14 @@ import { Argument, Command, Flag } from "effect/cli"
 import { FetchHttpClient, HttpClient, type HttpClientError, HttpClientRequest } from "effect/http"
 import { ProviderError, UnknownError } from "../ProviderError.ts"
 import * as Documents from "../vectorstore/Documents.ts"
-import { Document, DocumentId, type ItemReport, type Service, VectorStore } from "../vectorstore/VectorStore.ts"
+import {
+  Document,
+  DocumentId,
+  type ItemReport,
+  type ListRequest,
+  type Service,
+  VectorStore
+} from "../vectorstore/VectorStore.ts"
 import * as Configuration from "./Configuration.ts"
 import * as Progress from "./Progress.ts"
 import * as ServerFile from "./ServerFile.ts"
@@ -41,7 +48,7 @@ export const ingest = Command.make(
       yield* Console.error(`${file}${line === undefined ? "" : `:${line}`}: ${message}`)
     }
     const progress = yield* Progress.make("Storing")
-    const run = (store: Pick<Service, "addMany" | "get" | "delete">) =>
+    const run = (store: Pick<Service, "addMany" | "get" | "list" | "delete">) =>
       Documents.ingest(store, sources, { again, onProgress: progress.update }).pipe(Effect.ensuring(progress.finish))
     const server = yield* ServerFile.find(configuration)
     if (configuration.openai !== undefined && Option.isNone(server)) {
@@ -58,6 +65,7 @@ export const ingest = Command.make(
           run({
             addMany: (documents, options) => sendAll(url, documents, options),
             get: (id) => getOne(url, id),
+            list: (request) => listSome(url, request),
             delete: (id) => deleteOne(url, id)
           }),
         onNone: () =>
@@ -105,6 +113,9 @@ const Answer = Schema.Struct({
 })
 const decode = Schema.decodeUnknownEffect(Answer)
 const decodeDocument = Schema.decodeUnknownEffect(Document)
+const decodePage = Schema.decodeUnknownEffect(
+  Schema.Struct({ documents: Schema.Array(Document), next: Schema.optionalKey(DocumentId) })
+)
 
 const failure = (message: string, operation = "addMany"): ProviderError =>
   new ProviderError({
@@ -173,6 +184,17 @@ const getOne = Effect.fnUntraced(
       : Option.some(yield* decodeDocument(yield* found.value.json))
   },
   (self, url) => reaching(url, "get", self)
+)
+
+const listSome = Effect.fnUntraced(
+  function*(url: string, request: ListRequest | undefined) {
+    const page = HttpClientRequest.setUrlParams(HttpClientRequest.get(`${url}/api/vectorstore/documents`), {
+      ...request
+    })
+    const found = yield* askFor(page, url)
+    return Option.isNone(found) ? { documents: [] } : yield* decodePage(yield* found.value.json)
+  },
+  (self, url) => reaching(url, "list", self)
 )
 
 const deleteOne = (url: string, id: DocumentId) =>
