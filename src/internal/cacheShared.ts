@@ -2,9 +2,10 @@
  * Answers in a store that several processes share. Whatever goes wrong with the store is no failure of the call: it is
  * as if nothing were held.
  */
-import { Effect, Exit, PrimaryKey, Schema, type Scope, Semaphore } from "effect"
+import { Effect, Exit, PrimaryKey, Schema, type Scope } from "effect"
 import { Persistable, Persistence } from "effect/persistence"
 import { hash } from "node:crypto"
+import { KeyedLocks } from "./keyedLocks.ts"
 
 /** An answer as it is shared. */
 export interface SharedAnswer<A = unknown> {
@@ -100,28 +101,8 @@ export const make = Effect.fnUntraced(function*(maxWaitMillis: number) {
         Effect.timeout(self, maxWaitMillis),
         (error) => Effect.logWarning(`The shared store of the cache ${name} did not take an invalidation`, error)
       )
-    const turns = new Map<string, { readonly lock: Semaphore.Semaphore; users: number }>()
     /** One change of a key after the other: what is still being written must not arrive after its removal. */
-    const inTurn = (text: string, change: Effect.Effect<void>): Effect.Effect<void> =>
-      Effect.acquireUseRelease(
-        Effect.sync(() => {
-          const turn = turns.get(text) ?? { lock: Semaphore.makeUnsafe(1), users: 0 }
-          turn.users++
-          turns.set(text, turn)
-          return turn
-        }),
-        ({ lock }) => lock.withPermit(change),
-        (turn) =>
-          Effect.sync(() => {
-            if (--turn.users === 0) turns.delete(text)
-          })
-      )
-    const changesDone = Effect.suspend(() =>
-      Effect.forEach(Array.from(turns.values()), ({ lock }) => lock.withPermit(Effect.void), {
-        concurrency: "unbounded",
-        discard: true
-      })
-    )
+    const turns = new KeyedLocks<string>()
     const versionsOf = (tags: ReadonlyArray<string>) =>
       Effect.map(
         tagStore.getMany(tags.map(versionKey)),
@@ -145,14 +126,14 @@ export const make = Effect.fnUntraced(function*(maxWaitMillis: number) {
           { answer: undefined, versions: undefined }
         ),
       write: (text, answer, keepMillis, versions, schema) =>
-        inTurn(
+        turns.withLock(
           text,
           bounded(store.set(answerKey(text, schema), Exit.succeed({ ...answer, keepMillis, versions })), undefined)
         ),
-      drop: (text) => inTurn(text, invalidation(store.remove(answerKey(text, Schema.Unknown)))),
+      drop: (text) => turns.withLock(text, invalidation(store.remove(answerKey(text, Schema.Unknown)))),
       dropTag: (tag, keepMillis) =>
         invalidation(tagStore.set(versionKey(tag), Exit.succeed({ version: crypto.randomUUID(), keepMillis }))),
-      clear: Effect.andThen(changesDone, invalidation(store.clear))
+      clear: Effect.andThen(turns.allDone, invalidation(store.clear))
     }
     return result
   })

@@ -12,7 +12,8 @@
  * A document may have 15 attributes: one of the API's 16 holds its id. Files that others put into the vector store are
  * found too, under their file's id. Hits hold the passage that was found, not the whole document.
  */
-import { Clock, type Config, Duration, Effect, Exit, Layer, Option, Semaphore, Stream } from "effect"
+import { Clock, type Config, Duration, Effect, Exit, Layer, Option, Stream } from "effect"
+import { KeyedLocks } from "../internal/keyedLocks.ts"
 import { checked, checks } from "../internal/options.ts"
 import type { InvalidOptions } from "../InvalidOptions.ts"
 import type { ProviderError } from "../ProviderError.ts"
@@ -96,22 +97,13 @@ export const make: (options: Options) => Effect.Effect<Service, InvalidOptions, 
       (exit) => Exit.isSuccess(exit) ? listTimeToLive : 0
     )
 
-    const locks = new Map<DocumentId, { readonly semaphore: Semaphore.Semaphore; users: number }>()
-    const locked = <A, E>(self: Effect.Effect<A, E>, id: DocumentId): Effect.Effect<A, E> =>
-      Effect.suspend(() => {
-        const lock = locks.get(id) ?? { semaphore: Semaphore.makeUnsafe(1), users: 0 }
-        locks.set(id, lock)
-        lock.users++
-        return Semaphore.withPermit(lock.semaphore, self).pipe(Effect.ensuring(Effect.sync(() => {
-          if (--lock.users === 0) locks.delete(id)
-        })))
-      })
+    const locks = new KeyedLocks<DocumentId>()
     /**
      * Runs one write of a document at a time: two at once would leave two versions. Those of a batch are locked in one
      * order, so that no two batches wait for each other.
      */
     const exclusively = (ids: ReadonlyArray<DocumentId>) => <A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-      Array.from(new Set(ids)).sort().reduce(locked<A, E>, self)
+      Array.from(new Set(ids)).sort().reduce((self, id) => locks.withLock(id, self), self)
 
     const put = Effect.fnUntraced(function*(document: Document, before: ReadonlyArray<Passage>) {
       // The operation that first stored the document stays known, so that its batch is not stored again.
