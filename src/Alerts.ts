@@ -2,14 +2,13 @@
  * Alerts: rules as data, looked at every few seconds. A rule fires once when its condition has held long enough on enough
  * events, and resolves once when it no longer holds. Each change is an event and goes to the notifiers.
  */
-import { Clock, Context, type Duration, Effect, Layer, Redacted, Result, Schedule, Schema, type Scope } from "effect"
+import { Clock, Context, type Duration, Effect, Layer, Redacted, Schedule, Schema, type Scope } from "effect"
 import { Mac, SecureRandom } from "effect/crypto"
 import { Hex } from "effect/encoding"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import * as Event from "./Event.ts"
 import * as alertState from "./internal/alertState.ts"
 import { checked, checks } from "./internal/options.ts"
-import { problemsOf } from "./internal/settingsForm.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
 import { Level, rank } from "./ServiceLevel.ts"
 import { type CircuitReading, Measurements, type Totals } from "./Telemetry.ts"
@@ -152,11 +151,8 @@ const decodeRules = Schema.decodeUnknownResult(Schema.Array(Rule))
 const decodeFinite = Schema.decodeUnknownEffect(Schema.Finite)
 
 const settingsOf = ({ gauges = {}, interval, rules }: Options) => {
-  const { ensure, millis } = checks("Alerts")
-  const decoded = decodeRules(rules)
-  if (Result.isFailure(decoded)) {
-    for (const { field, message } of problemsOf(decoded.failure.issue, ["rules"])) ensure(false, field, message)
-  }
+  const { decoded, ensure, millis } = checks("Alerts")
+  decoded(decodeRules(rules), ["rules"])
   rules.forEach(({ condition, name }, index) => {
     const first = rules.findIndex((other) => other.name === name)
     ensure(first === index, `rules.${index}.name`, `must be unique; rules.${first} has it, too`)

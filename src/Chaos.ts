@@ -2,10 +2,10 @@
  * Faults on purpose: a plan says where, when and which; a seed makes it the same plan every time. Chaos is innermost in
  * a pipeline, so that every policy meets it, and it does nothing unless somebody opted in.
  */
-import { Clock, Config, Context, Duration, Effect, Layer, Option, Result, Schema, SchemaIssue, Struct } from "effect"
+import { Clock, Config, Context, Duration, Effect, Layer, Option, Schema, Struct } from "effect"
 import * as Event from "./Event.ts"
 import { draw } from "./internal/draw.ts"
-import { checked, millisOf } from "./internal/options.ts"
+import { checked, checks, millisOf } from "./internal/options.ts"
 import { InvalidOptions } from "./InvalidOptions.ts"
 import { ProviderError, reasons, type ReasonTag, table } from "./ProviderError.ts"
 
@@ -114,7 +114,8 @@ export interface Options {
 
 /**
  * Chaos for the pipelines above it, running the plan from the start where one is given. Refuses to build with
- * `InvalidOptions` where the plan makes no sense, and unless `enabled`, or `HOLDFAST_CHAOS=true`, opts in: a plan cannot reach production by accident.
+ * `InvalidOptions` where the plan makes no sense, and unless `enabled`, or `HOLDFAST_CHAOS=true`, opts in: a plan cannot
+ * reach production by accident.
  */
 export const layer = (plan?: FaultPlan, options?: Options): Layer.Layer<never, InvalidOptions> =>
   Layer.effect(
@@ -138,16 +139,8 @@ export const layer = (plan?: FaultPlan, options?: Options): Layer.Layer<never, I
   )
 
 const decodePlan = Schema.decodeUnknownResult(FaultPlan)
-const format = SchemaIssue.makeFormatterStandardSchemaV1()
-
 /** A type does not tell a rate of 0.3 from one of 30. */
-const checkPlan = (plan: FaultPlan): void => {
-  const decoded = decodePlan(plan)
-  if (Result.isSuccess(decoded)) return
-  const [problem] = format(decoded.failure.issue).issues
-  const path = problem?.path?.map((part) => String(typeof part === "object" ? part.key : part)) ?? []
-  throw new InvalidOptions({ module: "Chaos", field: ["plan", ...path].join("."), why: problem?.message ?? "" })
-}
+const checkPlan = (plan: FaultPlan): void => checks("Chaos").decoded(decodePlan(plan), ["plan"])
 
 /** The plan and what has been done of it. */
 interface Active {

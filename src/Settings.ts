@@ -11,7 +11,7 @@
 import { Clock, Context, Effect, Exit, Layer, Result, Schema, Semaphore } from "effect"
 import { Toml } from "effect/encoding"
 import * as Event from "./Event.ts"
-import { checked, checks } from "./internal/options.ts"
+import { checked, checks, type Problem, problemsOf } from "./internal/options.ts"
 import {
   type Change,
   differences,
@@ -31,8 +31,6 @@ import {
   named,
   namedServices,
   PipelineForm,
-  type Problem,
-  problemsOf,
   type ProviderForm,
   type ServiceForm,
   SettingsForm
@@ -41,8 +39,9 @@ import { changesOf, pipelineOf, sectionsOf, type Target } from "./internal/setti
 import type { InvalidOptions } from "./InvalidOptions.ts"
 import type * as Pipeline from "./Pipeline.ts"
 
+export type { Problem } from "./internal/options.ts"
 export { Change, Effective, EffectiveService, Source } from "./internal/settingsEffective.ts"
-export type { Problem, ProviderForm, ServiceForm } from "./internal/settingsForm.ts"
+export type { ProviderForm, ServiceForm } from "./internal/settingsForm.ts"
 export type { Target } from "./internal/settingsOptions.ts"
 
 /** Settings cannot be taken; nothing has changed. */

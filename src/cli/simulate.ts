@@ -1,8 +1,7 @@
 /** `holdfast simulate SCENARIO`: what an incident does to calls without policies, with plain retries, and with ours. */
 import { Console, Data, Effect, FileSystem, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { checked } from "../internal/options.ts"
-import { problemsOf } from "../internal/settingsForm.ts"
+import { checked, problemsOf } from "../internal/options.ts"
 import * as Settings from "../Settings.ts"
 import { million, scenarios } from "../testing/scenarios.ts"
 import * as Strategies from "../testing/scenarios.ts"

@@ -2,7 +2,7 @@
  * Checks of options, shared by all policies. A check returns the option's value or its default, and throws
  * `InvalidOptions` for what makes no sense; `checked` turns that into a typed failure.
  */
-import { Duration, Effect, Formatter, Option } from "effect"
+import { Duration, Effect, Formatter, Option, Result, type Schema, SchemaIssue } from "effect"
 import { InvalidOptions } from "../InvalidOptions.ts"
 
 /** Bounds of a number; both are included. */
@@ -32,9 +32,27 @@ export interface Checks {
   readonly text: (field: string, value: unknown) => void
   /** Options, where there are any: a caller in JavaScript may say `false` or `null` for none. */
   readonly options: (field: string, value: unknown, orTrue?: "or true") => void
+  /** Refuses what a schema did not take, by the first field that is wrong; `at` is where it stands in the options. */
+  readonly decoded: (result: Result.Result<unknown, Schema.SchemaError>, at?: ReadonlyArray<string>) => void
   /** Refuses the option unless the condition holds. */
   readonly ensure: (condition: boolean, field: string, why: string) => void
 }
+
+/** What is wrong with a field. */
+export interface Problem {
+  /** Its path, as in `services.unified.retry.maxRetries`; empty for the whole. */
+  readonly field: string
+  readonly message: string
+}
+
+const format = SchemaIssue.makeFormatterStandardSchemaV1()
+
+/** What a schema found wrong, field by field. */
+export const problemsOf = (issue: SchemaIssue.Issue, at: ReadonlyArray<PropertyKey> = []): ReadonlyArray<Problem> =>
+  format(issue).issues.map(({ message, path = [] }) => ({
+    field: [...at, ...path].map((part) => String(typeof part === "object" ? part.key : part)).join("."),
+    message: message === "Expected no excess property" ? "is no setting" : message
+  }))
 
 const describe = ({ max, min = 0 }: Bounds, unit: string): string =>
   max === undefined ? `at least ${min}${unit}` : `from ${min} to ${max}${unit}`
@@ -99,6 +117,10 @@ export const checks = (module: string, prefix = ""): Checks => {
     options: (field, value, orTrue) => {
       if (value === undefined || (typeof value === "object" && value !== null) || (value === true && orTrue)) return
       refuse(field, `must be options${orTrue ? " or true" : ""}, not ${shown(value)}; leave it out for none`)
+    },
+    decoded: (result, at) => {
+      if (Result.isSuccess(result)) return
+      for (const { field, message } of problemsOf(result.failure.issue, at)) refuse(field, message)
     },
     ensure: (condition, field, why) => {
       if (!condition) refuse(field, why)

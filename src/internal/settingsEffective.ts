@@ -1,6 +1,7 @@
 /** Which settings are in force, where each value came from, and whether they make sense together. */
 import { Schema } from "effect"
-import { at, isObject, type Json, leaves, merge, type Problem, type ServiceForm } from "./settingsForm.ts"
+import type { Problem } from "./options.ts"
+import { at, isObject, type Json, leaves, merge, type ServiceForm } from "./settingsForm.ts"
 import { defaultsOf, presetOf, sectionsOf, type Target } from "./settingsOptions.ts"
 
 /** Where a value came from. */

@@ -2,14 +2,8 @@
  * The form of settings: which there are, in which ranges, and under which other names the specification knows them. Data
  * alone; times are milliseconds once they are decoded.
  */
-import { Duration, Option, Schema, SchemaGetter, SchemaIssue } from "effect"
-
-/** What is wrong with a setting. */
-export interface Problem {
-  /** Its path, as in `services.unified.retry.maxRetries`; empty for the whole. */
-  readonly field: string
-  readonly message: string
-}
+import { Duration, Option, Schema, SchemaGetter } from "effect"
+import type { Problem } from "./options.ts"
 
 // -- values ----------------------------------------------------------------------------------------------------------
 
@@ -209,17 +203,6 @@ export const fields = {
   cache: Object.keys(Cache.fields),
   level: Object.keys(Level.fields)
 } as const
-
-// -- problems --------------------------------------------------------------------------------------------------------
-
-const format = SchemaIssue.makeFormatterStandardSchemaV1()
-
-/** What is wrong, field by field. */
-export const problemsOf = (issue: SchemaIssue.Issue, at: ReadonlyArray<PropertyKey> = []): ReadonlyArray<Problem> =>
-  format(issue).issues.map(({ message, path = [] }) => ({
-    field: [...at, ...path].map((part) => String(typeof part === "object" ? part.key : part)).join("."),
-    message: message === "Expected no excess property" ? "is no setting" : message
-  }))
 
 // -- other names -----------------------------------------------------------------------------------------------------
 

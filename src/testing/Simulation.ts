@@ -8,7 +8,6 @@ import { Latency, sample } from "../Chaos.ts"
 import { draw } from "../internal/draw.ts"
 import { LatencyHistogram } from "../internal/latencyHistogram.ts"
 import { checks } from "../internal/options.ts"
-import { problemsOf } from "../internal/settingsForm.ts"
 import { ProviderError, reasons, type ReasonTag } from "../ProviderError.ts"
 import * as VirtualTime from "./VirtualTime.ts"
 
@@ -138,15 +137,12 @@ export interface Result {
   readonly timeline: ReadonlyArray<Second>
 }
 
-const decode = Schema.decodeUnknownExit(Schema.toType(Scenario))
+const decode = Schema.decodeUnknownResult(Schema.toType(Scenario))
 
 /** Throws `InvalidOptions` for what cannot be played: numbers out of bounds, and names that no server has. */
 const check = (scenario: Scenario): void => {
-  const { ensure } = checks("Simulation")
-  const wrong = Exit.findErrorOption(decode(scenario))
-  if (wrong._tag === "Some") {
-    for (const { field, message } of problemsOf(wrong.value.issue)) ensure(false, field, message)
-  }
+  const { decoded, ensure } = checks("Simulation")
+  decoded(decode(scenario))
   const { faultEnds, seconds, servers, timeline } = scenario
   const named = new Map(servers.map((server) => [server.name, server]))
   const known = `must be one of ${[...named.keys()].join(", ")}`
