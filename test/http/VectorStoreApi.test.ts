@@ -1,9 +1,11 @@
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Metric } from "effect"
+import { Duration, Effect, FileSystem, Layer, Metric } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiMiddleware } from "effect/http-api"
 import { createServer } from "node:http"
+import * as ServerFile from "../../src/cli/ServerFile.ts"
 import * as Health from "../../src/Health.ts"
 import * as Boundary from "../../src/http/Boundary.ts"
 import { Library } from "../../src/http/Library.ts"
@@ -15,6 +17,7 @@ import * as Telemetry from "../../src/Telemetry.ts"
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
 import { VectorStore } from "../../src/vectorstore/VectorStore.ts"
+import * as Holdfast from "../cli/holdfast.ts"
 
 const Api = HttpApi.make("theirs").add(VectorStoreApi)
 
@@ -219,3 +222,27 @@ it("names everything that an answer lacks", () => {
     }
   )
 })
+
+it.live("ingest stores through a running server, also a text that was another in between", () =>
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const directory = yield* fs.makeTempDirectoryScoped({ prefix: "holdfast-" })
+    const url = HttpServer.formatAddress((yield* HttpServer.HttpServer).address)
+    yield* ServerFile.leave({ directory, databaseUrl: undefined }, url)
+    const file = `${directory}/notes.md`
+    const ingest = Effect.fnUntraced(function*(text: string) {
+      yield* fs.writeFileString(file, text)
+      const { code, stdout } = yield* Holdfast.here(["ingest", file], { HOLDFAST_DIRECTORY: directory })
+      assert.strictEqual(code, 0, stdout)
+      const { body } = yield* request("/api/vectorstore/documents?limit=100")
+      return (body.documents as ReadonlyArray<{ readonly content: string }>).map(({ content }) => content)
+    })
+    const paragraphs = (word: string, count: number) =>
+      Array.from({ length: count }, (_, i) => `${word} ${i} ${"of many words ".repeat(60)}`).join("\n\n")
+    const zebras = yield* ingest(paragraphs("zebras", 24))
+    assert.isAbove(zebras.length, 3)
+    const lions = yield* ingest(paragraphs("lions", 4))
+    assert.isBelow(lions.length, zebras.length)
+    assert.notInclude(lions.join(), "zebras")
+    assert.deepStrictEqual(yield* ingest(paragraphs("zebras", 24)), zebras)
+  }).pipe(Effect.scoped, Effect.provide([served(library), NodeServices.layer])))
