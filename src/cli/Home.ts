@@ -14,6 +14,9 @@ const database = ({ databaseUrl, directory }: Where) =>
     ? EmbeddedPostgres.layer({ directory: join(directory, "postgres") })
     : NeonStore.layerPool({ url: databaseUrl })
 
+/** The embedded database makes no index of vectors: that would take its only connection for minutes. */
+const options = ({ databaseUrl }: Where): NeonStore.Options => databaseUrl === undefined ? { indexFrom: Infinity } : {}
+
 /** A store with all that it needs. */
 export type Store = ReturnType<typeof layer>
 
@@ -24,11 +27,11 @@ export type Store = ReturnType<typeof layer>
 export const lasting = Effect.fnUntraced(function*(where: Where) {
   const given = Layer.succeedContext(yield* Layer.build(database(where)))
   return {
-    store: NeonStore.layerTended().pipe(Layer.provide(given), Layer.provide(Embedder.local)),
+    store: NeonStore.layerTended(options(where)).pipe(Layer.provide(given), Layer.provide(Embedder.local)),
     queue: yield* Layer.build(Layer.provide(OutboxQueue.layerPostgres, given))
   }
 })
 
 /** The store and its database, for a process that stays for a moment. */
 export const layer = (where: Where) =>
-  NeonStore.layer().pipe(Layer.provide(database(where)), Layer.provide(Embedder.local))
+  NeonStore.layer(options(where)).pipe(Layer.provide(database(where)), Layer.provide(Embedder.local))

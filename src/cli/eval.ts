@@ -150,7 +150,7 @@ const postgres = (configuration: Configuration.Configuration, documents: Readonl
         ? EmbeddedPostgres.layer({ directory: join(configuration.directory, "eval") })
         : NeonStore.layerPool({ url: configuration.databaseUrl })
     ),
-    (context) => Effect.provide(NeonStore.make({ schema: `holdfast_eval_${hash}` }), context)
+    (context) => Effect.provide(NeonStore.make({ schema: `holdfast_eval_${hash}`, indexFrom: 2_000 }), context)
   )
 }
 

@@ -26,7 +26,9 @@ const setUp = Effect.fnUntraced(function*() {
   yield* store.addMany([1, 2, 3].map(document))
   /** The same by a pool of its own, made for the call. */
   const apart = <A, E>(use: (store: Service) => Effect.Effect<A, E>) =>
-    Effect.flatMap(NeonStore.makeLexical({ schema }), use).pipe(Effect.provide(NeonStore.layerPool({ url })))
+    Effect.flatMap(Effect.orDie(NeonStore.makeLexical({ schema })), use).pipe(
+      Effect.provide(NeonStore.layerPool({ url }))
+    )
   return { apart, proxy, schema, store }
 })
 
