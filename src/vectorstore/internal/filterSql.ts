@@ -48,7 +48,7 @@ const compare = (
   const found = sql`jsonb_typeof(${attributes} -> ${key}::text)`
   const text = sql`(${attributes} ->> ${key}::text)`
   const holds = typeof value === "number"
-    ? sql`${text}::numeric ${is} ${String(value)}::text::numeric`
+    ? sql`${text}::numeric ${is} ${String(value)}::numeric`
     : typeof value === "string"
     ? sql`${text} COLLATE "C" ${is} ${value}::text COLLATE "C"`
     : sql`${text}::boolean ${is} ${value}::boolean`

@@ -195,8 +195,8 @@ export const statistics = Effect.fnUntraced(function*(sql: SqlClient, t: Tables,
 export const conditions = (sql: SqlClient, query: LexicalQuery, filter: Filter | undefined): Fragment | undefined => {
   const all = [
     ...(filter === undefined ? [] : [compile(sql, sql.literal("d.attributes"), filter)]),
-    ...query.required.map((phrase) => sql`d.lexemes @@ ${phraseText(phrase)}::text::tsquery`),
-    ...query.excluded.map((phrase) => sql`NOT d.lexemes @@ ${phraseText(phrase)}::text::tsquery`)
+    ...query.required.map((phrase) => sql`d.lexemes @@ ${phraseText(phrase)}::tsquery`),
+    ...query.excluded.map((phrase) => sql`NOT d.lexemes @@ ${phraseText(phrase)}::tsquery`)
   ]
   return all.length === 0 ? undefined : sql.and(all)
 }
@@ -242,7 +242,7 @@ export const ranked = Effect.fnUntraced(
       ), 0)`
     const score = query.pairs.reduce((sum, pair) => {
       const value = pair.reduce((sum, { term }) => sum + (worth.get(term) ?? 0), 0) * pairWeight
-      return sql`${sum} + CASE WHEN d.lexemes @@ ${phraseText(pair)}::text::tsquery THEN ${value}::float8 ELSE 0 END`
+      return sql`${sum} + CASE WHEN d.lexemes @@ ${phraseText(pair)}::tsquery THEN ${value}::float8 ELSE 0 END`
     }, sql`nearest.score`)
     const rows = yield* sql<Scored>`
       WITH scored AS MATERIALIZED (${scored}),
