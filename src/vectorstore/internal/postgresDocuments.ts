@@ -47,9 +47,10 @@ export const put = Effect.fnUntraced(
     })
     yield* Words.add(sql, t, entries)
     if (vectors._tag === "None") return
-    const embeddings = batch.flatMap(({ document, vector }) =>
-      vector === undefined ? [] : [{ document: numbers.get(document.id), values: vector.values }]
-    )
+    const embeddings = batch.flatMap(({ document: { id }, vector }) => {
+      const no = numbers.get(id)
+      return no === undefined || vector === undefined ? [] : [{ no, values: vector.values }]
+    })
     if (embeddings.length > 0) yield* Vectors.add(sql, t, vectors, embeddings)
   }
 )

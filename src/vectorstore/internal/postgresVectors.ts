@@ -8,7 +8,7 @@ import type { SqlError } from "effect/sql/SqlError"
 import type { Fragment } from "effect/sql/Statement"
 import type { EmbeddingSpace } from "../Embedder.ts"
 import type { Hit } from "../VectorStore.ts"
-import { columns, type Row, type Scored, toHit } from "./postgresRows.ts"
+import { columns, intArray, type Row, type Scored, textArray, toHit } from "./postgresRows.ts"
 import { exists, type Tables, takeLock } from "./postgresSchema.ts"
 import { transaction } from "./transaction.ts"
 
@@ -149,18 +149,21 @@ export const setUp = (sql: SqlClient, vectors: Indexed, limit: number): Fragment
     )
   }`
 
+/** A vector of the document with the number. */
+interface Numbered {
+  readonly no: number
+  readonly values: ReadonlyArray<number>
+}
+
+const given = (sql: SqlClient, embeddings: ReadonlyArray<Numbered>): Fragment =>
+  sql`unnest(${intArray(sql, embeddings.map(({ no }) => no))}, ${
+    textArray(sql, embeddings.map(({ values }) => vectorText(values)))
+  }) AS x (document, embedding)`
+
 /** Stores vectors of documents that have none in the space. */
-export const add = (
-  sql: SqlClient,
-  t: Tables,
-  { space }: Indexed,
-  embeddings: ReadonlyArray<{ readonly document: number | undefined; readonly values: ReadonlyArray<number> }>
-) =>
+export const add = (sql: SqlClient, t: Tables, { space }: Indexed, embeddings: ReadonlyArray<Numbered>) =>
   sql`INSERT INTO ${t.embeddings} (document, space, embedding)
-    SELECT document, ${space}::int, embedding::vector
-    FROM json_to_recordset(${
-    JSON.stringify(embeddings.map(({ document, values }) => ({ document, embedding: vectorText(values) })))
-  }::text::json) AS x (document int, embedding text)`
+    SELECT document, ${space}::int, embedding::vector FROM ${given(sql, embeddings)}`
 
 /** A document without a vector, by its number. */
 export interface Missing extends Row {
@@ -183,19 +186,11 @@ export const missing = (sql: SqlClient, t: Tables, vectors: Indexed, after: numb
     AND d.no > ${after} ORDER BY d.no LIMIT ${limit}`
 
 /** Stores what was embedded, and says how many: a document that was changed meanwhile has another number and another text. */
-export const addMissing = (
-  sql: SqlClient,
-  t: Tables,
-  { space }: Indexed,
-  embeddings: ReadonlyArray<Pick<Missing, "no"> & { readonly values: ReadonlyArray<number> }>
-) =>
+export const addMissing = (sql: SqlClient, t: Tables, { space }: Indexed, embeddings: ReadonlyArray<Numbered>) =>
   Effect.map(
     sql`INSERT INTO ${t.embeddings} (document, space, embedding)
       SELECT x.document, ${space}::int, x.embedding::vector
-      FROM json_to_recordset(${
-      JSON.stringify(embeddings.map(({ no, values }) => ({ document: no, embedding: vectorText(values) })))
-    }::text::json) AS x (document int, embedding text)
-      JOIN ${t.documents} AS d ON d.no = x.document
+      FROM ${given(sql, embeddings)} JOIN ${t.documents} AS d ON d.no = x.document
       ON CONFLICT DO NOTHING RETURNING document`,
     (rows) => rows.length
   )
