@@ -9,7 +9,7 @@ import { Clock, Context, Duration, Effect, Exit, Layer, PubSub, Schema, type Sco
 import * as CircuitBreaker from "./CircuitBreaker.ts"
 import * as Event from "./Event.ts"
 import { admittedShare, CallTrend, callTrendRules, type Prediction, ValueTrend } from "./internal/failurePrediction.ts"
-import { checked, checks } from "./internal/options.ts"
+import { checked, checks, millisOf } from "./internal/options.ts"
 import { Scorecard as Score } from "./internal/scorecard.ts"
 import { stackless } from "./internal/stackless.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
@@ -268,7 +268,7 @@ export const make = Effect.fnUntraced(function*(options: Options = {}): Effect.f
     record: (failed, latency) =>
       Effect.map(
         Clock.currentTimeMillis,
-        (now) => settle(failed, Duration.toMillis(Duration.fromInputUnsafe(latency)), now)
+        (now) => settle(failed, millisOf("FailurePredictor", "latency", latency), now)
       ),
     gauge: (gauge, value) =>
       Effect.sync(() => {

@@ -1,7 +1,7 @@
 /** One source for every view of what happened: counters and latency histograms by service and operation. */
 import { Clock, Context, Duration, Effect, Layer, type Scope } from "effect"
 import type { Shown } from "./internal/metricRegistry.ts"
-import { checked, checks } from "./internal/options.ts"
+import { checked, checks, millisOf } from "./internal/options.ts"
 import * as metrics from "./internal/telemetryMetrics.ts"
 import * as series from "./internal/telemetrySeries.ts"
 import { cacheField, type CacheResult, type Completeness, type Totals, totals } from "./internal/telemetryTotals.ts"
@@ -262,7 +262,7 @@ const make = Effect.fnUntraced(function*(options?: Options) {
 
   const read = Effect.fnUntraced(function*(options?: ReadOptions): Effect.fn.Return<Reading> {
     const to = yield* Clock.currentTimeMillis
-    const from = windowStart(to, Duration.toMillis(Duration.fromInputUnsafe(options?.range ?? "24 hours")))
+    const from = windowStart(to, millisOf("Telemetry", "range", options?.range ?? "24 hours"))
     const names = options?.services ?? [...services.keys()].sort()
     const summary = series.emptyRow()
     const readings = yield* Effect.forEach(names, (name) => readService(name, from, summary))

@@ -54,8 +54,10 @@ export const problemsOf = (issue: SchemaIssue.Issue, at: ReadonlyArray<PropertyK
     message: message === "Expected no excess property" ? "is no setting" : message
   }))
 
-const describe = ({ max, min = 0 }: Bounds, unit: string): string =>
-  max === undefined ? `at least ${min}${unit}` : `from ${min} to ${max}${unit}`
+const describe = ({ max, min = 0 }: Bounds, unit: string): string => {
+  if (min === Number.MIN_VALUE) return max === undefined ? "above 0" : `above 0 and at most ${max}${unit}`
+  return max === undefined ? `at least ${min}${unit}` : `from ${min} to ${max}${unit}`
+}
 
 /** `undefined` for what is no duration; `Duration.fromInput` takes NaN for zero. */
 const toMillis = (input: Duration.Input): number | undefined => {

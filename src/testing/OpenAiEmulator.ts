@@ -17,6 +17,7 @@
 import { Cause, Clock, Context, Duration, Effect, FiberSet, Layer, Redacted, Scope } from "effect"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { Socket } from "node:net"
+import { millisOf } from "../internal/options.ts"
 import { makeLocal } from "../vectorstore/Embedder.ts"
 import type { Document } from "../vectorstore/VectorStore.ts"
 import * as Fault from "./Fault.ts"
@@ -109,7 +110,7 @@ export const make: (options?: Options) => Effect.Effect<Emulator, ListenFailed, 
     const vectorStore = options.vectorStore ?? "vs_holdfast"
     const board = Fault.makeBoard(options.seed)
     const data = OpenAiData.make({
-      processingMillis: Duration.toMillis(Duration.fromInputUnsafe(options.processing ?? 0)),
+      processingMillis: millisOf("OpenAiEmulator", "processing", options.processing ?? 0),
       processing: board.processing,
       embed: (texts, dimensions) =>
         Effect.runSync(makeLocal({ dimensions }).embed(texts, "document")).map(({ values }) => values)

@@ -14,7 +14,7 @@
  */
 import { Clock, type Config, Duration, Effect, Exit, Layer, Option, Stream } from "effect"
 import { KeyedLocks } from "../internal/keyedLocks.ts"
-import { checked, checks } from "../internal/options.ts"
+import { checked, checks, millisOf } from "../internal/options.ts"
 import type { InvalidOptions } from "../InvalidOptions.ts"
 import type { ProviderError } from "../ProviderError.ts"
 import { compareText } from "./internal/filters.ts"
@@ -280,8 +280,8 @@ export const sweep: (
   options?: { readonly olderThan?: Duration.Input | undefined }
 ) => Effect.Effect<number, ProviderError, OpenAiClient> = Effect.fnUntraced(function*(vectorStore, options = {}) {
   const client = yield* OpenAiClient
-  const age = Duration.toSeconds(Duration.fromInputUnsafe(options.olderThan ?? "1 hour"))
-  const before = (yield* Clock.currentTimeMillis) / 1_000 - age
+  const age = millisOf("OpenAiStore", "olderThan", options.olderThan ?? "1 hour")
+  const before = ((yield* Clock.currentTimeMillis) - age) / 1_000
   const held = yield* Stream.runFold(
     client.storeFiles.list(vectorStore),
     () => new Set<FileId>(),

@@ -3,6 +3,7 @@ import { Cause, Context, Duration, Effect, Exit, Layer } from "effect"
 import * as Chaos from "../../src/Chaos.ts"
 import * as CircuitBreaker from "../../src/CircuitBreaker.ts"
 import * as Deadline from "../../src/Deadline.ts"
+import * as FailurePredictor from "../../src/FailurePredictor.ts"
 import * as Fallback from "../../src/Fallback.ts"
 import * as FaultTolerance from "../../src/FaultTolerance.ts"
 import * as Health from "../../src/Health.ts"
@@ -23,16 +24,22 @@ it.effect("what is no duration is a defect that names its field, wherever it com
     const breaker = yield* CircuitBreaker.make()
     const pipeline = yield* Pipeline.make({ provider: "p", timeout: true })
     const store = yield* FaultTolerance.make(Store, { service: "s", providers: [{ service: { get: work } }] })
+    const predictor = yield* FailurePredictor.make({ name: "p" })
     const names = { service: "s", operation: "get" }
     const source = { name: "a", call: work }
     const uses: { readonly [field: string]: (wrong: Duration.Input) => Effect.Effect<unknown, unknown> } = {
       "Chaos.expiresIn": (wrong) => chaos.start({ seed: 1, rules: [] }, wrong),
       "CircuitBreaker.duration": (wrong) => breaker.hold(wrong),
       "Deadline.duration": (wrong) => work.pipe(Deadline.within(wrong)),
+      "FailurePredictor.latency": (wrong) => predictor.record(false, wrong),
       "Fallback.fallbackTimeout": (wrong) => Fallback.inOrder([source], { ...names, fallbackTimeout: wrong }),
       "Fallback.softDeadline": (wrong) => Fallback.gather([source], { ...names, softDeadline: wrong }),
       "FaultTolerance.timeout": (wrong) => store.execute({ operation: "get", timeout: wrong }, ({ get }) => get),
       "Pipeline.deadline": (wrong) => work.pipe(pipeline.protect({ operation: "get", deadline: wrong })),
+      "Telemetry.range": (wrong) =>
+        Effect.flatMap(Telemetry.Measurements, (all) => all.read({ range: wrong })).pipe(
+          Effect.provide(Telemetry.layer())
+        ),
       "Timeout.limit": (wrong) => work.pipe(Timeout.attempt(wrong)),
       "Timeout.limit, by a function": (wrong) => work.pipe(Timeout.attempt(() => wrong)),
       ...Object.fromEntries(
@@ -93,6 +100,10 @@ it("what is refused is shown as it was given", () => {
   assert.strictEqual(
     message(() => check.millis("wait", seconds, 0)),
     "Test: in.wait must be a duration, not {\"seconds\":NaN}"
+  )
+  assert.strictEqual(
+    message(() => check.number("limit", 0, 1, { min: Number.MIN_VALUE })),
+    "Test: in.limit must be a finite number, above 0, not 0"
   )
   assert.strictEqual(message(() => check.text("name", "")), "Test: in.name must be a text that is not empty, not \"\"")
   assert.strictEqual(

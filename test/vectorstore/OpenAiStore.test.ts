@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { ConfigProvider, Effect, Exit, Fiber, Layer, Option, Redacted, Stream } from "effect"
+import { ConfigProvider, type Duration, Effect, Exit, Fiber, Layer, Option, Redacted, Stream } from "effect"
 import { OpenAI as OpenAI7 } from "openai"
 import { OpenAI as OpenAI6 } from "openai6"
 import type { ProviderError } from "../../src/ProviderError.ts"
@@ -318,13 +318,14 @@ it.live("uploads that no process will ever attach are swept, and others' files a
     yield* emulator.fault(Fault.status(500), { route: "files.delete" })
     yield* Effect.flip(store.add(document("one")))
     yield* emulator.clear()
-    const sweep = (olderThan: "0 millis" | "1 hour") =>
+    const sweep = (olderThan: Duration.Input) =>
       Effect.provideService(
         OpenAiStore.sweep(VectorStoreId.make(emulator.vectorStore), { olderThan }),
         OpenAiClient,
         client
       )
     assert.strictEqual(yield* sweep("1 hour"), 0)
+    assert.isTrue(Exit.hasDies(yield* Effect.exit(sweep(Number.NaN))))
     assert.strictEqual(yield* sweep("0 millis"), 1)
     assert.deepStrictEqual(yield* emulator.orphans, ["someone-elses.txt"])
     assert.strictEqual(yield* emulator.files, 3)
