@@ -189,17 +189,18 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
 
     const open = new Set<CircuitCore>()
     const watchers: Service["watchers"] = new Set()
+    const tell = ({ at, core, from, reason, to }: CoreTransition): void => {
+      if (to._tag === "Open") open.add(core)
+      else if (to._tag !== "HalfOpen") open.delete(core)
+      const changed = { key: core.key, from: from._tag, to: to._tag, reason, at }
+      for (const watch of watchers) watch(changed)
+      PubSub.publishUnsafe(listeners, changed)
+      sink?.(Event.BreakerChanged.make({ ...changed, ...(to._tag === "Open" && { until: to.until }) }))
+    }
     const shared: Shared = {
       initial: initial(now()),
       random: chance(seed),
-      onTransition: ({ at, core, from, reason, to }: CoreTransition) => {
-        if (to._tag === "Open") open.add(core)
-        else if (to._tag !== "HalfOpen") open.delete(core)
-        const changed = { key: core.key, from: from._tag, to: to._tag, reason, at }
-        for (const watch of watchers) watch(changed)
-        PubSub.publishUnsafe(listeners, changed)
-        sink?.(Event.BreakerChanged.make({ ...changed, ...(to._tag === "Open" && { until: to.until }) }))
-      },
+      onTransition: tell,
       onStep: ({ key }) => PubSub.publishUnsafe(steps, { key }),
       mayOpen: () => open.size < Math.max(1, Math.floor(registry.size * settings.maxOpenShare))
     }
@@ -207,7 +208,11 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
     const registry = new CircuitRegistry({
       bounds: () => settings,
       make: (key, now) => new CircuitCore(settings.ofKey(key), key, now),
-      onRemove: (core) => open.delete(core)
+      onRemove: (core, at) => {
+        const { current } = core
+        if (current._tag === "Closed") return
+        tell({ core, from: current, to: initial(at), reason: "Forgotten", at })
+      }
     })
     const core = (key: string = name) => registry.get(key, now)
 
@@ -257,7 +262,7 @@ export const make = (options: Options = {}): Effect.Effect<Service, InvalidOptio
         Effect.sync(() => {
           const found = registry.find(key ?? name)
           found?.command("ForceClose", now())
-          if (found !== undefined) registry.remove(found)
+          if (found !== undefined) registry.remove(found, now())
         }),
       configure: (options) =>
         Effect.map(checked(() => settingsOf(options, shared)), (next) => {

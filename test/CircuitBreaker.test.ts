@@ -1017,6 +1017,21 @@ it.effect("keys are bounded: the least useful circuit makes room", () =>
     assert.isTrue(states.some((status) => status.key === "key-9999"))
   }))
 
+it.effect("an open circuit that is forgotten is closed for all who listen", () =>
+  Effect.gen(function*() {
+    const breaker = yield* CircuitBreaker.make({ ...plain, idleTimeToLive: "1 hour" })
+    const heard = yield* Effect.forkChild(Stream.runCollect(Stream.take(breaker.transitions, 2)), {
+      startImmediately: true
+    })
+    yield* times(5, fail(breaker, "gone"))
+    yield* TestClock.adjust("2 hours")
+    assert.deepStrictEqual(yield* breaker.states, [])
+    const [opened, forgotten] = yield* Fiber.join(heard)
+    assert.strictEqual(opened?.to, "Open")
+    assert.deepStrictEqual([forgotten?.from, forgotten?.to, forgotten?.reason], ["Open", "Closed", "Forgotten"])
+    assert.strictEqual(yield* breaker.state("gone"), "Closed")
+  }))
+
 it.effect("idle circuits are forgotten as new ones come, without a look at all of them", () =>
   Effect.gen(function*() {
     const breaker = yield* CircuitBreaker.make({ ...plain, idleTimeToLive: "1 minute" })

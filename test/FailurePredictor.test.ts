@@ -122,6 +122,23 @@ it.effect("holds its alarms against the openings of a circuit", () =>
     assert.deepStrictEqual([second.falseAlarms, second.precision, second.recall], [1, 0.5, 1])
   }).pipe(Effect.scoped))
 
+it.effect("an outage is over when its circuit is forgotten", () =>
+  Effect.gen(function*() {
+    const predictor = yield* FailurePredictor.make({ horizon: "1 minute" })
+    const breaker = yield* CircuitBreaker.make({
+      failureThreshold: 3,
+      failureRate: false,
+      idleTimeToLive: "10 minutes"
+    })
+    yield* predictor.watch(breaker)
+    for (const key of ["a", "b"]) {
+      yield* calls(3, Effect.exit(bad.pipe(breaker.execute({ key }))))
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual(yield* breaker.states, [])
+    }
+    assert.strictEqual((yield* predictor.scorecard).trips, 2)
+  }).pipe(Effect.scoped))
+
 it.effect("publishes its alarms as events and as a stream", () =>
   Effect.gen(function*() {
     const events: Array<Event.Event> = []

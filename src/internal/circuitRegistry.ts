@@ -8,7 +8,7 @@ export interface RegistryOptions {
   /** How many circuits are kept, and how long without a call. */
   readonly bounds: () => { readonly maxKeys: number; readonly idleMillis: number }
   readonly make: (key: string, now: number) => CircuitCore
-  readonly onRemove: (core: CircuitCore) => void
+  readonly onRemove: (core: CircuitCore, now: number) => void
 }
 
 export class CircuitRegistry {
@@ -34,7 +34,7 @@ export class CircuitRegistry {
 
   /** The circuits kept, after the idle ones are gone. */
   all(now: number): ReadonlyArray<CircuitCore> {
-    for (const core of this.circuits.values()) if (this.idle(core, now)) this.remove(core)
+    for (const core of this.circuits.values()) if (this.idle(core, now)) this.remove(core, now)
     return Array.from(this.circuits.values())
   }
 
@@ -43,11 +43,11 @@ export class CircuitRegistry {
     return this.circuits.values()
   }
 
-  remove(core: CircuitCore): void {
+  remove(core: CircuitCore, now: number): void {
     if (this.circuits.get(core.key) !== core) return
     this.circuits.delete(core.key)
     core.retire()
-    this.options.onRemove(core)
+    this.options.onRemove(core, now)
   }
 
   private add(key: string, now: number): CircuitCore {
@@ -63,10 +63,10 @@ export class CircuitRegistry {
     for (let look = 0; look < looks && this.circuits.size > 0; look++) {
       const core = this.next()
       if (core === undefined) break
-      if (this.idle(core, now)) this.remove(core)
+      if (this.idle(core, now)) this.remove(core, now)
       else if (oldest === undefined || worth(core) < worth(oldest)) oldest = core
     }
-    if (this.circuits.size >= this.options.bounds().maxKeys && oldest !== undefined) this.remove(oldest)
+    if (this.circuits.size >= this.options.bounds().maxKeys && oldest !== undefined) this.remove(oldest, now)
   }
 
   private next(): CircuitCore | undefined {

@@ -114,6 +114,8 @@ export type TransitionReason =
   | "ProbeOverdue"
   | "Operator"
   | "Restored"
+  /** For want of calls or of room; the next call finds a new circuit, which is closed. */
+  | "Forgotten"
 
 /** A reason for leaving Closed. */
 export type TripReason = Extract<
