@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { ConfigProvider, type Duration, Effect, Exit, Fiber, Layer, Option, Redacted, Stream } from "effect"
+import { Clock, ConfigProvider, type Duration, Effect, Exit, Fiber, Layer, Option, Redacted, Stream } from "effect"
 import { OpenAI as OpenAI7 } from "openai"
 import { OpenAI as OpenAI6 } from "openai6"
 import type { ProviderError } from "../../src/ProviderError.ts"
@@ -142,6 +142,32 @@ it.live("keeps the old version when the new one fails, and finds no old one when
     yield* emulator.clear()
     yield* store.add(document("two"))
     assert.strictEqual(yield* emulator.files, 2)
+  }))
+
+it.live("reads the newest of a document's files, where a replaced one could not be deleted", () =>
+  Effect.gen(function*() {
+    const live = yield* Clock.Clock
+    let ahead = 0
+    const clock: Clock.Clock = Object.assign(Object.create(live), {
+      currentTimeMillisUnsafe: () => live.currentTimeMillisUnsafe() + ahead
+    })
+    const emulator = yield* Effect.provideService(OpenAiEmulator.make(), Clock.Clock, clock)
+    const store = yield* Effect.provideContext(VectorStore, yield* build(emulator))
+    // What is searched for is the id: the older one is found first.
+    for (const content of ["zebra zebra", "okapi"]) {
+      yield* emulator.fault(Fault.status(503), { route: "files.delete" })
+      yield* store.add(document("zebra", content))
+      yield* emulator.clear()
+      ahead += 60_000
+    }
+    const another = yield* Effect.provideContext(VectorStore, yield* build(emulator))
+    const found = yield* another.get(DocumentId.make("zebra"))
+    assert.strictEqual(Option.getOrUndefined(found)?.content, "okapi")
+    const page = yield* another.list()
+    assert.deepStrictEqual(page.documents.map(({ content }) => content), ["okapi"])
+    const updated = yield* another.update(DocumentId.make("zebra"), { title: "In the forest" })
+    assert.strictEqual(Option.getOrUndefined(updated)?.content, "okapi")
+    assert.strictEqual(yield* emulator.files, 1)
   }))
 
 it.live("finds an older file of a document behind 50 passages of another, so that none is left", () =>

@@ -16,9 +16,9 @@ export const passagesAtMost = 50
 const idsPerLookUp = 40
 
 export interface Lookup {
-  /** A file of the document, to be read. */
+  /** The newest of the document's files that the search for it finds, to be read. */
   readonly any: (id: DocumentId) => Effect.Effect<Option.Option<Passage>, ProviderError>
-  /** The files of a document: several where one was replaced and is not deleted yet. */
+  /** The files of a document, the newest first: several where one was replaced and is not deleted yet. */
   readonly one: (id: DocumentId) => Effect.Effect<ReadonlyArray<Passage>, ProviderError>
   /** The files of many documents, by document. */
   readonly many: (ids: ReadonlyArray<DocumentId>) => Effect.Effect<Map<DocumentId, Array<FileId>>, ProviderError>
@@ -109,12 +109,26 @@ export const makeLookup = (
     return [passageOf(fileId.value, file.value.filename, held.value)]
   })
 
+  /** Which is newer no passage tells: it is asked for where there are several. */
+  const newestFirst = Effect.fnUntraced(function*(files: ReadonlyArray<Passage>) {
+    if (files.length < 2) return files
+    const dated = yield* Effect.forEach(
+      files,
+      (file) =>
+        Effect.map(client.storeFiles.get(store, file.file_id), (held) => ({
+          file,
+          since: Option.isSome(held) ? held.value.created_at : 0
+        })),
+      { concurrency }
+    )
+    return dated.sort((a, b) => b.since - a.since).map(({ file }) => file)
+  })
+  const orForeign = (id: DocumentId, files: ReadonlyArray<Passage>) =>
+    files.length > 0 ? newestFirst(files) : foreign(id)
+
   return {
-    any: (id) =>
-      Effect.flatMap(some([id]), ({ found }) => found.length > 0 ? Effect.succeed(found) : foreign(id)).pipe(
-        Effect.map(Arr.head)
-      ),
-    one: (id) => Effect.flatMap(all([id]), (found) => found.length > 0 ? Effect.succeed(found) : foreign(id)),
+    any: (id) => Effect.map(Effect.flatMap(some([id]), ({ found }) => orForeign(id, found)), Arr.head),
+    one: (id) => Effect.flatMap(all([id]), (found) => orForeign(id, found)),
     many: (ids) =>
       Effect.map(
         Effect.all([
