@@ -1,5 +1,5 @@
 /** One source for every view of what happened: counters and latency histograms by service and operation. */
-import { Clock, Context, Duration, Effect, Layer, type Scope } from "effect"
+import { Clock, Context, type Duration, Effect, Layer, type Scope } from "effect"
 import type { Shown } from "./internal/metricRegistry.ts"
 import { checked, checks, millisOf } from "./internal/options.ts"
 import * as metrics from "./internal/telemetryMetrics.ts"

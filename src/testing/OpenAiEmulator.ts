@@ -14,7 +14,7 @@
  * `{ vectorStore, documents }` loads documents at once; `POST /_control/outage` with `{ millis }` closes the port and
  * every connection for that long; `GET /_control/requests` counts requests by route, `DELETE` starts again.
  */
-import { Cause, Clock, Context, Duration, Effect, FiberSet, Layer, Redacted, Scope } from "effect"
+import { Cause, Clock, Context, type Duration, Effect, FiberSet, Layer, Redacted, Scope } from "effect"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import { millisOf } from "../internal/options.ts"

@@ -12,7 +12,7 @@
  * A document may have 15 attributes: one of the API's 16 holds its id. Files that others put into the vector store are
  * found too, under their file's id. Hits hold the passage that was found, not the whole document.
  */
-import { Clock, type Config, Duration, Effect, Exit, Layer, Option, Stream } from "effect"
+import { Clock, type Config, type Duration, Effect, Exit, Layer, Option, Stream } from "effect"
 import { KeyedLocks } from "../internal/keyedLocks.ts"
 import { checked, checks, millisOf } from "../internal/options.ts"
 import type { InvalidOptions } from "../InvalidOptions.ts"
