@@ -13,7 +13,7 @@ import { ConfigurationError, ProviderError } from "../ProviderError.ts"
 import type { Said, Told } from "./embeddedPostgresWorker.ts"
 import { lock } from "./internal/directoryLock.ts"
 import { openDatabase } from "./internal/pglite.ts"
-import { open } from "./internal/pgliteSession.ts"
+import { sessions } from "./internal/pgliteSession.ts"
 
 export interface Options {
   /** Where the database lives, one process at a time. Defaults to memory: it is gone with the scope. */
@@ -95,7 +95,8 @@ const inProcess = (directory: string | undefined): Effect.Effect<Connector, Prov
     }),
     (database) => Effect.promise(() => database.close().catch(() => undefined))
   ).pipe(
-    Effect.map((database) => (): Duplex => {
+    Effect.map(sessions),
+    Effect.map((open) => (): Duplex => {
       const stream: Duplex = new Duplex({
         read() {},
         write(chunk: Buffer, _encoding, done) {
@@ -111,7 +112,7 @@ const inProcess = (directory: string | undefined): Effect.Effect<Connector, Prov
           done(error)
         }
       })
-      const session = open(database, (bytes) => stream.push(bytes), () => stream.push(null))
+      const session = open((bytes) => stream.push(bytes), () => stream.push(null))
       return stream
     }),
     Effect.map((connect) => ({ connect, hurry: Effect.void }))

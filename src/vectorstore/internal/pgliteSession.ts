@@ -1,6 +1,7 @@
 /**
- * A wire-protocol session on PGlite: bytes of a client in, bytes of the server out. PGlite has one session of its own,
- * whoever is connected; so what the last client left open is cleared away before the next one starts.
+ * Wire-protocol sessions on PGlite: bytes of a client in, bytes of the server out. PGlite has one session of its own,
+ * whoever is connected. So a client waits until the one before it has hung up, or the two would be in one transaction; and
+ * what that one left open is cleared away.
  */
 
 /** The part of PGlite that is used. */
@@ -23,11 +24,32 @@ const cancelRequest = 80_877_102
 const terminate = 0x58
 
 /** `send` takes what the server says; `end` is called once, when it has hung up. */
-export const open = (database: Database, send: (bytes: Uint8Array) => void, end: () => void): Session => {
+export type Open = (send: (bytes: Uint8Array) => void, end: () => void) => Session
+
+/** The sessions of a database, one at a time in the order in which they begin. */
+export const sessions = (database: Database): Open => {
+  let last = Promise.resolve()
+  return (send, end) => {
+    const turn = (over: Promise<void>): Promise<void> => {
+      const before = last
+      last = before.then(() => over)
+      return before
+    }
+    return session(database, turn, send, end)
+  }
+}
+
+const session = (
+  database: Database,
+  turn: (over: Promise<void>) => Promise<void>,
+  send: (bytes: Uint8Array) => void,
+  end: () => void
+): Session => {
   let pending = Buffer.alloc(0)
   let started = false
   let closed = false
   let running = Promise.resolve()
+  const over = Promise.withResolvers<void>()
 
   /** Everything complete so far. The startup packet has no type byte. */
   const take = (): Buffer | undefined => {
@@ -43,9 +65,14 @@ export const open = (database: Database, send: (bytes: Uint8Array) => void, end:
     pending = pending.subarray(size)
     return message
   }
+  /** What runs is waited for: it cannot be interrupted. */
+  const close = (): void => {
+    closed = true
+    over.resolve(running)
+  }
   const hangUp = (): void => {
     if (closed) return
-    closed = true
+    close()
     end()
   }
   // PGlite speaks promises; a session's messages run one after another in this chain, which never rejects.
@@ -55,6 +82,8 @@ export const open = (database: Database, send: (bytes: Uint8Array) => void, end:
       // PGlite cannot be interrupted: a request to cancel is a connection that says nothing.
       if (message.readInt32BE(4) === cancelRequest) return hangUp()
       started = true
+      await turn(over.promise)
+      if (closed) return
       await database.exec("ROLLBACK")
       await database.exec("DISCARD ALL")
     }
@@ -75,8 +104,6 @@ export const open = (database: Database, send: (bytes: Uint8Array) => void, end:
     receive: (bytes) => {
       running = running.then(() => pump(bytes)).catch(hangUp)
     },
-    close: () => {
-      closed = true
-    }
+    close
   }
 }
