@@ -64,7 +64,11 @@ export const simulate = Command.make(
       if (Option.isSome(html)) {
         const fs = yield* FileSystem.FileSystem
         const file = chosen.length === 1 ? html.value : html.value.replace(/(\.html)?$/, `-${scenario.name}.html`)
-        yield* fs.writeFileString(file, Report.html(scenario, summaries, firsts))
+        yield* fs.writeFileString(file, Report.html(scenario, summaries, firsts)).pipe(
+          Effect.mapError(() =>
+            new CannotSimulate({ message: `${file} cannot be written. Is there such a directory?` })
+          )
+        )
       }
     }
     if (json) yield* Console.log(JSON.stringify(all))

@@ -2,7 +2,7 @@
  * Recorded incidents to replay: buckets of calls of one dependency around faults that were switched on (petshop), and
  * series of one value per step with labelled windows. `test/data/incidents/README.md` has the formats and the sources.
  */
-import { Effect, FileSystem, Path, Schema } from "effect"
+import { Effect, FileSystem, Option, Path, Schema } from "effect"
 
 /** So many calls in one bucket of time, and how they went. */
 export interface Bucket {
@@ -130,6 +130,10 @@ export class UnreadableTraces extends Schema.TaggedError<UnreadableTraces>()("Un
 export const read = Effect.fn("Traces.read")(function*(directory: string) {
   const fs = yield* FileSystem.FileSystem
   const path = yield* Path.Path
+  const kind = Option.map(yield* Effect.option(fs.stat(directory)), ({ type }) => type)
+  if (Option.isSome(kind) && kind.value !== "Directory") {
+    return yield* new UnreadableTraces({ path: directory, detail: "is no directory; traces are one" })
+  }
   const unreadable = (file: string) => (error: unknown) =>
     new UnreadableTraces({
       path: path.join(directory, file),

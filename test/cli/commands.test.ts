@@ -79,6 +79,8 @@ it.live("plays an incident by the ways of calling that were asked for", () =>
     assert.notMatch(table.stdout, /^holdfast/m)
     yield* fails(["simulate", "nothing"], "There is no scenario nothing")
     yield* fails(["simulate", "outage", "--strategy", "hope"], "hope")
+    const page = "nowhere/outage.html"
+    yield* fails(["simulate", "outage", "--strategy", "plain", "--html", page], `${page} cannot be written`)
     yield* fails(["simulate", "outage", "--config", "nowhere.json"], "nowhere.json cannot be read")
   }).pipe(Effect.provide(NodeServices.layer)))
 

@@ -151,6 +151,9 @@ it.live("reads a part of the format, and says what is wrong with the rest", () =
     const fails = (files: { readonly [name: string]: string }) =>
       Effect.flatMap(withDirectory(files), (path) => Effect.map(Effect.flip(run(path)), (error) => error.message))
     assert.match(yield* fails({}), /no traces/)
+    const file = fileURLToPath(import.meta.url)
+    const of = yield* Effect.flip(Effect.provide(Traces.read(file), NodeServices.layer))
+    assert.strictEqual(of.message, `${file}: is no directory; traces are one`)
     assert.match(yield* fails({ "windows.json": "{" }), /windows\.json: /)
     assert.match(yield* fails({ "petshop/episodes.jsonl": "{\"id\":1}" }), /episodes\.jsonl: /)
     assert.match(
