@@ -29,7 +29,7 @@ export const replay = Command.make(
   {
     paths: Argument.String("path").pipe(
       Argument.withDescription(
-        "A directory of traces: petshop/, and the series that its windows.json names. Defaults to those that our tests have"
+        "A directory of traces: petshop/, and the series that its windows.json names. Needed where Holdfast is installed; in its repository, those of the tests by default"
       ),
       Argument.variadic()
     ),
