@@ -26,6 +26,7 @@ import { scrub } from "./internal/scrub.ts"
 import {
   type Category,
   type Delivered,
+  isProviderError,
   ProviderError,
   reasons,
   type ReasonTag,
@@ -364,15 +365,6 @@ export const make = (options?: Options): Classifier => {
   }
 
   return { classify, toError }
-}
-
-/** A hostile proxy throws even when it is asked what it is. */
-const isProviderError = (failure: unknown): failure is ProviderError => {
-  try {
-    return failure instanceof ProviderError
-  } catch {
-    return false
-  }
 }
 
 /** A rule that may throw must not make classification throw. */

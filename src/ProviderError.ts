@@ -266,6 +266,15 @@ export class ProviderError extends Schema.TaggedError<ProviderError>()("Provider
   }
 }
 
+/** Whether it is a `ProviderError`. Never throws: a hostile proxy does even when it is asked what it is. */
+export const isProviderError = (failure: unknown): failure is ProviderError => {
+  try {
+    return failure instanceof ProviderError
+  } catch {
+    return false
+  }
+}
+
 /** Whether work that failed so may be repeated at the same provider. */
 export const mayRetry = (self: ProviderError, idempotent: boolean): boolean => {
   const { retry } = self.verdicts

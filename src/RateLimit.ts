@@ -21,7 +21,7 @@ import {
 import { fromHeaders, header } from "./internal/retryAfter.ts"
 import { stackless } from "./internal/stackless.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
-import { ProviderError } from "./ProviderError.ts"
+import { isProviderError } from "./ProviderError.ts"
 
 /**
  * The limit is reached; after `retryAfter` there is room, everybody who waits now served. Where calls of several costs
@@ -155,8 +155,7 @@ const remainingHeaders = [
   "ratelimit-remaining"
 ]
 
-const isRateLimitError = (error: unknown): boolean =>
-  error instanceof ProviderError && error.reason._tag === "RateLimitError"
+const isRateLimitError = (error: unknown): boolean => isProviderError(error) && error.reason._tag === "RateLimitError"
 
 /** Makes a rate limit. */
 export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =>

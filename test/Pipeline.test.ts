@@ -570,6 +570,37 @@ it.effect("what a promise function throws or rejects with is classified", () =>
     assert.strictEqual(yield* pipeline.promise(call, () => Promise.resolve(7)), 7)
   }))
 
+it.effect("a call ends and gives its permit back whatever it fails with, and whatever its classifier throws", () =>
+  Effect.gen(function*() {
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    const thrown = new Error("thrown by the classifier")
+    const throwing: Classifier.Classifier = {
+      classify: Classifier.classify,
+      toError: () => {
+        throw thrown
+      }
+    }
+    for (const timeout of [undefined, "1 second"] as const) {
+      const options = { provider: "p", timeout, bulkhead: { limit: 1, queue: 0 } } as const
+      const hostile = yield* Pipeline.make(options)
+      const broken = yield* Effect.provideService(Pipeline.make(options), Classifier.Classifier, throwing)
+      const failures = [
+        <E>(pipeline: Pipeline.Pipeline<E>) => pipeline.protect(call)(Effect.fail(proxy)),
+        <E>(pipeline: Pipeline.Pipeline<E>) =>
+          pipeline.protect(call)(Effect.andThen(Effect.yieldNow, Effect.fail(proxy))),
+        <E>(pipeline: Pipeline.Pipeline<E>) => pipeline.promise(call, () => Promise.reject(proxy))
+      ]
+      for (const fail of failures) {
+        const error = yield* Effect.flip(fail(hostile))
+        assert.strictEqual(error._tag === "ProviderError" && error.reason._tag, "UnknownError")
+        assert.deepStrictEqual(yield* Effect.exit(fail(broken)), Exit.die(thrown))
+      }
+      assert.strictEqual((yield* hostile.bulkhead!.stats).running, 0)
+      assert.strictEqual((yield* broken.bulkhead!.stats).running, 0)
+    }
+  }))
+
 it.effect("a promise that ignores its signal keeps the permit until it ends", () =>
   Effect.gen(function*() {
     const pipeline = yield* Pipeline.make({ provider: "p", bulkhead: { limit: 1, queue: 0 } })

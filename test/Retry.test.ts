@@ -328,6 +328,25 @@ it.effect("a foreign error that tells a wait is no proof that the work was not d
     assert.strictEqual(Retry.whyGivenUp(busy), "NotIdempotent")
   }))
 
+it.effect("an error that throws when it is read is retried as far as `while` says, and stays the call's error", () =>
+  Effect.gen(function*() {
+    const retry = yield* Retry.make({ ...steady, maxRetries: 1 })
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    const getters = {
+      get retryAfter(): Duration.Duration {
+        throw new Error("hostile")
+      }
+    }
+    for (const hostile of [proxy, getters]) {
+      const classified = script<unknown>([], hostile)
+      assert.strictEqual(errorOf(yield* run(classified.work.pipe(retry.execute(idempotent)))), hostile)
+      const asked = script<unknown>([], hostile)
+      assert.strictEqual(errorOf(yield* run(asked.work.pipe(retry.execute({ while: () => true })))), hostile)
+      assert.deepStrictEqual([classified.starts.length, asked.starts.length], [1, 2])
+    }
+  }))
+
 it.effect("each category waits by its own schedule and counts its own retries", () =>
   Effect.gen(function*() {
     const retry = yield* Retry.make({

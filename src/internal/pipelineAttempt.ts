@@ -9,7 +9,7 @@ import type * as Bulkhead from "../Bulkhead.ts"
 import * as Correlation from "../Correlation.ts"
 import * as Deadline from "../Deadline.ts"
 import * as Hedge from "../Hedge.ts"
-import { mayRetry, ProviderError, TimeoutError } from "../ProviderError.ts"
+import { isProviderError, mayRetry, ProviderError, TimeoutError } from "../ProviderError.ts"
 import type * as RateLimit from "../RateLimit.ts"
 import { type CircuitCore, REFUSED } from "./circuitCore.ts"
 import { liveClock, roughMillis } from "./liveClock.ts"
@@ -309,14 +309,26 @@ export abstract class Attempt implements Bulkhead.Lease, RateLimit.Lease {
     const failure = reasons.find(Cause.isFailReason)
     if (failure === undefined) return this.died(now)
     const { error } = failure
-    if (error instanceof ProviderError) {
+    if (isProviderError(error)) {
       // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- seen above not to have succeeded
       this.failure = exit as Failed
       this.providerFailed(error, now)
     } else {
-      const { call, stages } = this.plan
-      this.providerFailed(stages.toError(error, { ...call, correlationId: this.correlationId, now }), now)
+      this.foreignFailed(error, now)
     }
+  }
+
+  private foreignFailed(failure: unknown, now: number): void {
+    const { call, stages } = this.plan
+    let error: ProviderError
+    // `try`, because the classifier may be the user's own: thrown on, it would leave the caller without an answer.
+    try {
+      error = stages.toError(failure, { ...call, correlationId: this.correlationId, now })
+    } catch (defect) {
+      this.failure = die(defect)
+      return this.died(now)
+    }
+    this.providerFailed(error, now)
   }
 
   private latency(now: number): number {
@@ -474,3 +486,6 @@ const is = (circuit: CircuitCore, state: CircuitCore["current"]["_tag"]): boolea
 
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `Exit.fail` makes failures
 export const fail = (error: unknown): Failed => Exit.fail(error) as Failed
+
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- `Exit.die` makes failures
+const die = (defect: unknown): Failed => Exit.die(defect) as Failed

@@ -4,7 +4,7 @@
  */
 import { Duration, Predicate } from "effect"
 import * as Backoff from "../Backoff.ts"
-import { ProviderError, type ReasonTag, type RetryVerdict } from "../ProviderError.ts"
+import { isProviderError, type ReasonTag, type RetryVerdict } from "../ProviderError.ts"
 import { refusals } from "../Served.ts"
 
 /** What a failure says to retry. */
@@ -125,13 +125,14 @@ export const isBounded = (refusal: Evidence, remainingOrDeadline: number): boole
  * that nothing was done.
  */
 export const evidenceOf = (error: unknown): Evidence | undefined => {
-  if (error instanceof ProviderError) {
+  if (isProviderError(error)) {
     return { tag: error.reason._tag, verdict: error.verdicts.retry, retryAfterMillis: waitOf(error) }
   }
-  if (Predicate.isTagged(error, "TimedOut")) return timedOut
-  if (Predicate.isTagged(error, "DeadlineExceeded")) return final
+  const tag = read(error, "_tag")
+  if (tag === "TimedOut") return timedOut
+  if (tag === "DeadlineExceeded") return final
   const retryAfterMillis = waitOf(error)
-  return retryAfterMillis !== undefined && Predicate.hasProperty(error, "_tag") && refusals.has(String(error._tag))
+  return retryAfterMillis !== undefined && typeof tag === "string" && refusals.has(tag)
     ? { tag: "ServiceUnavailableError", verdict: "Always", retryAfterMillis, refusal: true }
     : undefined
 }
@@ -144,10 +145,19 @@ export const answered = (error: unknown, again: boolean): Evidence => ({
 })
 
 /** The `retryAfter` that an error tells, in milliseconds. */
-export const waitOf = (error: unknown): number | undefined =>
-  Predicate.hasProperty(error, "retryAfter") && Duration.isDuration(error.retryAfter)
-    ? Duration.toMillis(error.retryAfter)
-    : undefined
+export const waitOf = (error: unknown): number | undefined => {
+  const wait = read(error, "retryAfter")
+  return Duration.isDuration(wait) ? Duration.toMillis(wait) : undefined
+}
+
+/** A member of a foreign error, whose getters may throw. */
+const read = (error: unknown, name: string): unknown => {
+  try {
+    return Predicate.hasProperty(error, name) ? error[name] : undefined
+  } catch {
+    return undefined
+  }
+}
 
 const timedOut: Evidence = { tag: "TimeoutError", verdict: "IfIdempotent" }
 const final: Evidence = { tag: "TimeoutError", verdict: "Never" }

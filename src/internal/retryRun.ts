@@ -6,7 +6,7 @@ import { Cause, Clock, Context, Duration, Effect, type Fiber, Pull, Random, Sche
 import { Classifier } from "../Classifier.ts"
 import * as Deadline from "../Deadline.ts"
 import type * as Event from "../Event.ts"
-import { ProviderError, type ReasonTag, table } from "../ProviderError.ts"
+import { isProviderError, type ReasonTag, table } from "../ProviderError.ts"
 import type { BudgetCore } from "./budgetCore.ts"
 import {
   answered,
@@ -241,7 +241,7 @@ export class RetryRun {
 
   /** Whether the caller's own predicate decides on this error. */
   #asks(error: unknown): boolean {
-    return this.#call.while !== undefined && !(error instanceof ProviderError)
+    return this.#call.while !== undefined && !isProviderError(error)
   }
 
   #evidence(error: unknown, fiber: Fiber.Fiber<unknown, unknown>): Evidence {
