@@ -347,6 +347,22 @@ it.effect("an error that throws when it is read is retried as far as `while` say
     }
   }))
 
+it.effect("a point in time that a foreign error's headers name is waited for, without a `Date` in them too", () =>
+  Effect.gen(function*() {
+    const retry = yield* Retry.make({ ...steady, maxRetries: 1 })
+    const now = Date.UTC(2026, 10, 23, 12)
+    const headers = [
+      { "retry-after": "Mon, 23 Nov 2026 12:00:30 GMT" },
+      { "x-ratelimit-remaining": "0", "x-ratelimit-reset": String(now / 1000 + 30) }
+    ]
+    for (const header of headers) {
+      yield* TestClock.setTime(now)
+      const told = script<unknown>([{ status: 429, headers: header }])
+      yield* run(told.work.pipe(retry.execute()))
+      assert.isAtLeast(gaps(told.starts)[0]!, 30_000)
+    }
+  }))
+
 it.effect("each category waits by its own schedule and counts its own retries", () =>
   Effect.gen(function*() {
     const retry = yield* Retry.make({

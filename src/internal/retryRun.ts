@@ -144,8 +144,8 @@ export class RetryRun {
     if (failed === undefined) return Effect.failCause(cause)
     const { error } = failed
     return Effect.withFiber((fiber) => {
-      const evidence = this.#evidence(error, fiber)
       const now = fiber.getRef(Clock.Clock).currentTimeMillisUnsafe()
+      const evidence = this.#evidence(error, fiber, now)
       const course = this.#course(evidence.tag)
       course.failures++
       this.#failures.push({ attempt: this.#failures.length + 1, error, at: now })
@@ -244,7 +244,7 @@ export class RetryRun {
     return this.#call.while !== undefined && !isProviderError(error)
   }
 
-  #evidence(error: unknown, fiber: Fiber.Fiber<unknown, unknown>): Evidence {
+  #evidence(error: unknown, fiber: Fiber.Fiber<unknown, unknown>, now: number): Evidence {
     if (this.#asks(error)) return answered(error, this.#call.while!(error))
     const known = evidenceOf(error)
     if (known !== undefined) return known
@@ -252,7 +252,8 @@ export class RetryRun {
     const { retryAfterMillis, tag, verdicts } = fiber.getRef(Classifier).classify(error, {
       provider: this.#core.provider,
       operation,
-      idempotent
+      idempotent,
+      now
     })
     return { tag, verdict: verdicts.retry, retryAfterMillis }
   }
