@@ -5,7 +5,8 @@
  *
  * Everything below the failure is read: `cause`, the members of an `AggregateError`, and what drivers call it otherwise.
  * Evidence counts in this order; in each step the deepest error is asked first, so that the deepest specific fact wins
- * over its wrappers, and among the members of a list what cannot be cured wins over what can:
+ * over its wrappers, and among the members of a list what cannot be cured wins over what can, and nothing was surely not
+ * done unless all of them say so:
  *
  * 1. `own-reason`: a reason of `ProviderError`, as it stands or out of a log
  * 2. `tag` (Effect's errors, our refusals), `code` (Node, TLS, undici, drivers, SQLSTATE, APIs), `name` where it is an
@@ -153,10 +154,13 @@ type Groups = ReadonlyArray<ReadonlyArray<rules.Rule>>
 
 const find = (chain: Chain, groups: Groups, context: rules.Context): Finding | undefined => {
   let below: Finding | undefined
+  let surelyNotDone = true
   for (const branch of chain.branches) {
     const found = find(branch, groups, context)
+    surelyNotDone &&= !chain.several || isSurelyNotDone(found, branch, context)
     if (found !== undefined && (below === undefined || beats(found, below))) below = found
   }
+  if (below !== undefined && !surelyNotDone) below = doubted(below)
   const { links } = chain
   for (let group = 0; group < groups.length; group++) {
     if (below?.group === group) return below
@@ -178,6 +182,28 @@ const beats = (a: Finding, b: Finding): boolean =>
   a.group < b.group || (a.group === b.group && retries(a.decision) < retries(b.decision))
 
 const retries = ({ overrides, tag }: Decision): number => (overrides?.retry ?? table[tag].retry) === "Never" ? 0 : 1
+
+const isSurelyNotDone = (found: Finding | undefined, chain: Chain, context: rules.Context): boolean => {
+  // What was met before has its say there.
+  if (found === undefined) return chain.links.length === 0
+  const phase = context.phase ?? phaseOf(chain)
+  const { retry } = verdicts(found.decision.tag, deliveredOf(found, phase), overridesOf(found, chain, phase))
+  return retry === "Always"
+}
+
+/** Of several errors one alone does not tell that nothing was done. */
+const doubted = (found: Finding): Finding => {
+  const { delivered, overrides, tag } = found.decision
+  const retry = overrides?.retry ?? table[tag].retry
+  return {
+    ...found,
+    decision: {
+      ...found.decision,
+      delivered: delivered === "no" ? "unknown" : delivered,
+      overrides: retry === "Always" ? { ...overrides, retry: "IfIdempotent" } : overrides
+    }
+  }
+}
 
 /** All but the tag is worked out when it is asked for: most callers ask for little. */
 class Result implements Classification {
@@ -279,8 +305,13 @@ const first = <A>(chain: Chain, read: (evidence: Evidence) => A | undefined): A 
   return undefined
 }
 
-const phaseOf = (chain: Chain): FailureContext["phase"] =>
-  first(chain, ({ operation }) => operation === "connect" || operation === "commit" ? operation : undefined)
+/** Of errors beside each other all must tell the same. */
+const phaseOf = ({ branches, links, several }: Chain): FailureContext["phase"] => {
+  for (const { operation } of links) if (operation === "connect" || operation === "commit") return operation
+  const phases = branches.map(phaseOf)
+  const phase = phases.find((phase) => phase !== undefined)
+  return !several || phases.every((other) => other === phase) ? phase : undefined
+}
 
 const deliveredOf = (found: Finding | undefined, phase: FailureContext["phase"]): Delivered => {
   if (phase === "connect") return "no"

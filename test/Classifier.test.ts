@@ -226,6 +226,30 @@ it("keeps the category's evidence in the error, and the foreign failure beside i
   assert.strictEqual(Classifier.toError(error, { provider: "b", operation: "c" }), error)
 })
 
+it("of several errors all must say that nothing was done, or the work may have been", () => {
+  const refused = withMessage("", { code: "ECONNREFUSED", syscall: "connect" })
+  const timedOut = withMessage("", { code: "ETIMEDOUT", syscall: "connect" })
+  const reset = withMessage("", { code: "ECONNRESET", syscall: "read" })
+  const busy = withMessage("", { status: 503 })
+  const lists: ReadonlyArray<readonly [ReadonlyArray<unknown>, "Always" | "IfIdempotent"]> = [
+    [[refused, timedOut], "Always"],
+    [[refused, busy], "Always"],
+    [[refused, reset], "IfIdempotent"],
+    [[reset, refused], "IfIdempotent"],
+    [[busy, reset], "IfIdempotent"],
+    [[refused, new Error("socket hang up")], "IfIdempotent"],
+    [[refused, new Error("odd")], "IfIdempotent"],
+    [[refused, new AggregateError([refused, reset])], "IfIdempotent"]
+  ]
+  for (const [errors, retry] of lists) {
+    for (const failure of [new AggregateError(errors), new TypeError("fetch failed", { cause: { errors } })]) {
+      assert.strictEqual(classify(failure).verdicts.retry, retry)
+      if (retry !== "Always") assert.notStrictEqual(classify(failure).delivered, "no")
+    }
+    assert.strictEqual(classify(new AggregateError(errors), { phase: "connect" }).verdicts.retry, "Always")
+  }
+})
+
 it("what was classified before stays so, wrapped, and out of a log", () => {
   const quota = Classifier.toError({ status: 429, code: "insufficient_quota" }, context)
   const limited = Classifier.toError({ status: 429, headers: { "retry-after": "3600" } }, context)

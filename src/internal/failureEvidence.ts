@@ -298,6 +298,7 @@ const readBodies = (bodies: unknown, found: Found, depth: number): void => {
 
 const readList = (errors: unknown, below: Below): void => {
   if (!Array.isArray(errors)) return
+  below.several = true
   for (let i = 0; i < errors.length && i < limits.members; i++) below.add(errors[i])
 }
 
@@ -322,6 +323,7 @@ const readResponse = (response: Loose, found: Found): Answer => {
 
 const readCause = (reasons: unknown, below: Below): void => {
   if (!Array.isArray(reasons)) return
+  below.several = true
   for (let i = 0; i < reasons.length && i < limits.members; i++) {
     const reason: unknown = reasons[i]
     if (isObject(reason)) below.add(reason.error ?? reason.defect)
@@ -332,6 +334,8 @@ const readCause = (reasons: unknown, below: Below): void => {
 class Below {
   first: Loose | undefined = undefined
   others: Array<Loose> | undefined = undefined
+  /** Whether there is a list among them: failures beside each other, where others are views of one. */
+  several = false
 
   add(error: unknown): void {
     if (!isObject(error) || error === this.first) return
@@ -345,6 +349,8 @@ class Below {
 export interface Chain {
   readonly links: Array<Evidence>
   readonly branches: ReadonlyArray<Chain>
+  /** Whether the branches are failures beside each other, and not views of one. */
+  readonly several: boolean
 }
 
 const unbranched: ReadonlyArray<Chain> = []
@@ -371,10 +377,10 @@ const met = (walk: Walk, error: unknown): boolean => {
 }
 
 export const gather = (failure: unknown): Chain => {
-  if (!isObject(failure)) return { links: [primitive(failure)], branches: unbranched }
+  if (!isObject(failure)) return { links: [primitive(failure)], branches: unbranched, several: false }
   const below = new Below()
   const evidence = read(failure, below)
-  if (below.first === undefined) return { links: [evidence], branches: unbranched }
+  if (below.first === undefined) return { links: [evidence], branches: unbranched, several: false }
   const walk: Walk = { left: limits.errors, seen: [failure], many: undefined }
   return descend([evidence], below, walk, 0)
 }
@@ -384,7 +390,8 @@ const descend = (links: Array<Evidence>, from: Below, walk: Walk, lists: number)
   while (below.first !== undefined) {
     if (below.others !== undefined) {
       if (lists >= limits.lists) break
-      return { links, branches: [below.first, ...below.others].map((error) => branch(error, walk, lists + 1)) }
+      const branches = [below.first, ...below.others].map((error) => branch(error, walk, lists + 1))
+      return { links, branches, several: below.several }
     }
     if (walk.left <= 0 || met(walk, below.first)) break
     walk.left--
@@ -392,7 +399,7 @@ const descend = (links: Array<Evidence>, from: Below, walk: Walk, lists: number)
     below = new Below()
     links.push(read(error, below))
   }
-  return { links, branches: unbranched }
+  return { links, branches: unbranched, several: false }
 }
 
 const branch = (error: Loose, walk: Walk, lists: number): Chain => {
@@ -422,6 +429,7 @@ const attempt = (value: Loose, facts: Loose, below: Below): Evidence | undefined
   } catch {
     below.first = undefined
     below.others = undefined
+    below.several = false
     return undefined
   }
 }
