@@ -321,6 +321,8 @@ export interface HttpClientOptions {
  * **Gotchas**
  *
  * An exchange ends with the head of the response. To bound the reading of the body too, protect the whole work instead.
+ * A request whose body is a stream that can be read once only cannot be sent again: do without `retry` there. Put
+ * `HttpClient.withScope` below, on the client that is given: above, it does not reach requests with a deadline.
  */
 export const httpClient = <E>(pipeline: Pipeline<E>, options?: HttpClientOptions) =>
 <E1, R>(
@@ -356,10 +358,11 @@ const through = <E, R, E1, R1>(
   HttpClient.makeWith(
     Effect.flatMap((request: HttpClientRequest.HttpClientRequest) =>
       f(
-        Effect.flatMap(
-          Deadline.outgoing,
-          (headers) => client.postprocess(Effect.succeed(HttpClientRequest.setHeaders(request, headers)))
-        ),
+        Effect.flatMap(Deadline.outgoing, (headers) =>
+          client.postprocess(Effect.succeed(
+            // A scope of the request holds by its identity.
+            headers[Deadline.header] === undefined ? request : HttpClientRequest.setHeaders(request, headers)
+          ))),
         request
       )
     ),

@@ -2,7 +2,7 @@ import { assert, expectTypeOf, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { HttpClient, type HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
 import type { CircuitOpen } from "../src/CircuitBreaker.ts"
-import type { DeadlineExceeded } from "../src/Deadline.ts"
+import * as Deadline from "../src/Deadline.ts"
 import * as Pipeline from "../src/Pipeline.ts"
 import type { ProviderError } from "../src/ProviderError.ts"
 
@@ -54,13 +54,33 @@ it.effect("has a circuit for each method and host, without user or path in its n
     assert.deepStrictEqual(states.map(({ key }) => key), ["p/GET a.example:8080", "p/own"])
   }))
 
+it.effect("a request belongs to the scope of who sends it, below the pipeline and above it", () =>
+  Effect.gen(function*() {
+    const pipeline = yield* make
+    const signals: Array<AbortSignal> = []
+    const client = HttpClient.make((request, _url, signal) =>
+      Effect.sync(() => {
+        signals.push(signal)
+        return HttpClientResponse.fromWeb(request, new Response("", { status: 200 }))
+      })
+    )
+    const below = client.pipe(HttpClient.withScope, Pipeline.httpClient(pipeline))
+    const above = client.pipe(Pipeline.httpClient(pipeline), HttpClient.withScope)
+    yield* Effect.scoped(below.get("https://a.example/"))
+    yield* Effect.scoped(Deadline.within("1 minute")(below.get("https://a.example/")))
+    yield* Effect.scoped(above.get("https://a.example/"))
+    assert.deepStrictEqual(signals.map(({ aborted }) => aborted), [true, true, true])
+  }))
+
 it.effect("types the errors, and a 404 is the caller's fault", () =>
   Effect.gen(function*() {
     const pipeline = yield* make
     const { client } = answering(404)
     const guarded = client.pipe(Pipeline.httpClient(pipeline))
     expectTypeOf(guarded).toEqualTypeOf<
-      HttpClient.HttpClient.With<HttpClientError.HttpClientError | ProviderError | CircuitOpen | DeadlineExceeded>
+      HttpClient.HttpClient.With<
+        HttpClientError.HttpClientError | ProviderError | CircuitOpen | Deadline.DeadlineExceeded
+      >
     >()
     const error = yield* guarded.get("https://a.example/").pipe(Effect.flip)
     assert.strictEqual(error._tag === "ProviderError" && error.reason._tag, "NotFoundError")
