@@ -101,15 +101,15 @@ export const index = Context.Reference<number>("holdfast/Hedge/index", { default
  */
 export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =>
   Effect.gen(function*() {
-    const { delayMillis, maxHedges, quantile } = yield* checked(() => decode(options))
-    const budget = options.budget === "unlimited" ? undefined : options.budget ?? (yield* RetryBudget.make())
+    const { counts, delayMillis, maxHedges, quantile } = yield* checked(() => decode(options))
+    const budget = yield* RetryBudget.givenTo("Hedge", options.budget)
     const policy: Policy = {
       provider: options.provider ?? "default",
       delayMillis,
       quantile,
       maxHedges,
       budget: budget?.core,
-      counts: options.countsRequests !== "no",
+      counts,
       sink: yield* Event.Sink
     }
     return {
@@ -254,6 +254,7 @@ const decode = (options: Options) => {
     "is needed where there is no quantile"
   )
   return {
+    counts: check.oneOf("countsRequests", options.countsRequests ?? "yes", ["yes", "no"]) === "yes",
     delayMillis: options.delay === undefined ? undefined : check.millis("delay", options.delay, 0, { min: 1 }),
     maxHedges: check.int("maxHedges", options.maxHedges, 1, { min: 1, max: 5 }),
     quantile: options.quantile === undefined ? undefined : quantileLimit(options.quantile)

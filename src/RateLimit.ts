@@ -6,7 +6,7 @@
  *
  * Within one process. Where a limit is shared by processes, use Effect's `persistence/RateLimiter` on Redis.
  */
-import { Clock, Context, Duration, Effect, Exit, Layer, Schema } from "effect"
+import { Clock, Context, Duration, Effect, Exit, Layer, Result, Schema } from "effect"
 import * as Deadline from "./Deadline.ts"
 import { checked, checks } from "./internal/options.ts"
 import {
@@ -60,7 +60,10 @@ export interface Options {
    * `"30 seconds"`.
    */
   readonly maxWait?: Duration.Input | undefined
-  /** Whether a failure means that there were too many calls. Defaults to a `ProviderError` for a `RateLimitError`. */
+  /**
+   * For `withLimit`: whether a failure means that there were too many calls. One that throws says no. Defaults to a
+   * `ProviderError` for a `RateLimitError`, which alone counts in a pipeline.
+   */
   readonly isThrottle?: ((error: unknown) => boolean) | undefined
 }
 
@@ -163,7 +166,9 @@ export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =
     const check = checks("RateLimit")
     const name = options.name ?? "default"
     const core = new RateLimitCore(limiterOf(options))
-    const maxWaitMillis = options.onLimit === "refuse" ? 0 : check.millis("maxWait", options.maxWait, "30 seconds")
+    const onLimit = check.oneOf("onLimit", options.onLimit ?? "wait", ["wait", "refuse"])
+    const maxWaitMillis = check.millis("maxWait", options.maxWait, "30 seconds")
+    const patienceMillis = onLimit === "refuse" ? 0 : maxWaitMillis
 
     const wait = (lease: Lease, call: CallOptions = {}): Effect.Effect<void, RateLimited> =>
       Effect.withFiber((fiber) => {
@@ -174,7 +179,7 @@ export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =
         if (lease.taken) return Effect.void
         // The core has not granted it; whether it makes sense is a question for here.
         check.number("cost", cost, 1)
-        const latest = Math.min(now + maxWaitMillis, fiber.getRef(Deadline.current))
+        const latest = Math.min(now + patienceMillis, fiber.getRef(Deadline.current))
         return now + core.expectedWait(cost, now) > latest
           ? limited(cost, now)
           : queue(lease, cost, latest, clock)
@@ -235,7 +240,9 @@ export const make = (options: Options): Effect.Effect<Service, InvalidOptions> =
         if (hold !== undefined) core.holdUntil(now + hold, now)
       })
 
-    const isThrottle = options.isThrottle ?? isRateLimitError
+    const { isThrottle: ask = isRateLimitError } = options
+    // What throws while a call ends would take the place of its error.
+    const isThrottle = (error: unknown): boolean => Result.getOrElse(Result.try(() => ask(error)), () => false)
     /** Other failures are no answer: they say nothing of the rate. */
     const listening = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
       const { feedback } = core.limiter

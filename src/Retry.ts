@@ -171,7 +171,7 @@ export const schedule = (tag: Tag): Schedule.Schedule<unknown> => scheduleOf(def
 export const make = (options?: Options): Effect.Effect<Service, InvalidOptions> =>
   Effect.gen(function*() {
     const { attemptMillis, categories, settings } = yield* checked(() => decode(options))
-    const budget = options?.budget === "unlimited" ? undefined : options?.budget ?? (yield* RetryBudget.make())
+    const budget = yield* RetryBudget.givenTo("Retry", options?.budget)
     const core: internal.RetryCore = {
       provider: options?.provider ?? "default",
       settings,
@@ -261,11 +261,6 @@ const scheduleOf = (settings: CategorySettings): Schedule.Schedule<unknown> =>
 
 const decode = (options: Options = {}) => {
   const check = checks("Retry")
-  check.ensure(
-    options.budget === "unlimited" || typeof options.budget !== "string",
-    "budget",
-    "must be a RetryBudget or \"unlimited\""
-  )
   const maxRetries = check.int("maxRetries", options.maxRetries, 3, { max: 10 })
   const own = category(check, options, {
     maxRetries,

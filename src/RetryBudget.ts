@@ -53,6 +53,21 @@ export class RetryBudget extends Context.Service<RetryBudget, Service>()("holdfa
     Layer.effect(RetryBudget, make(options))
 }
 
+/**
+ * For policies: the budget that they were given, or one of their own.
+ * @internal
+ */
+export const givenTo = (
+  module: string,
+  budget: Service | "unlimited" | undefined
+): Effect.Effect<Service | undefined, InvalidOptions> =>
+  budget === undefined ? make() : checked(() => {
+    if (budget === "unlimited") return undefined
+    const isBudget = typeof budget === "object" && budget !== null && "core" in budget
+    checks(module).ensure(isBudget, "budget", "must be a RetryBudget or \"unlimited\"")
+    return budget
+  })
+
 export const make = (options?: Options): Effect.Effect<Service, InvalidOptions> =>
   checked(() => {
     const check = checks("RetryBudget")

@@ -231,6 +231,10 @@ it.effect("names the option that makes no sense", () =>
     assert.strictEqual(yield* field({ delay: 0 }), "delay")
     assert.strictEqual(yield* field({ delay: 1, maxHedges: 0 }), "maxHedges")
     assert.strictEqual(yield* field({ quantile: { p: 1.5 } }), "quantile.p")
+    // @ts-expect-error neither yes nor no
+    assert.strictEqual(yield* field({ delay: 1, countsRequests: "never" }), "countsRequests")
+    // @ts-expect-error no budget
+    assert.strictEqual(yield* field({ delay: 1, budget: "none" }), "budget")
     assert.strictEqual(yield* field({ quantile: { floor: "1 minute", cap: "1 second" } }), "quantile.floor")
   }))
 

@@ -144,6 +144,8 @@ it.effect("what can never be allowed is refused, and senseless options by name",
     ) {
       assert.strictEqual((yield* Effect.flip(RateLimit.make(options))).field, field)
     }
+    // @ts-expect-error neither waiting nor refusing
+    assert.strictEqual((yield* Effect.flip(RateLimit.make({ limit: 1, onLimit: "refused" }))).field, "onLimit")
     // @ts-expect-error no such algorithm
     assert.strictEqual((yield* Effect.flip(RateLimit.make({ limit: 1, algorithm: "leaky" }))).field, "algorithm")
   }))
@@ -391,6 +393,14 @@ it.effect("what was not throttled says nothing, and a limit that does not adapt 
     assert.strictEqual(yield* limit.available, 2)
     yield* limit.feedback("Throttled")
     assert.strictEqual(yield* limit.available, 2)
+    const throwing = yield* RateLimit.make({
+      ...options,
+      isThrottle: () => {
+        throw new Error("asked in vain")
+      }
+    })
+    assert.deepStrictEqual(yield* Effect.exit(throwing.withLimit()(Effect.fail("slow"))), Exit.fail("slow"))
+    assert.strictEqual(yield* throwing.available, 3)
     const fixed = yield* RateLimit.make({ limit: 10, burst: 4 })
     yield* fixed.feedback("Throttled")
     assert.strictEqual(yield* fixed.available, 4)
