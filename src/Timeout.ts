@@ -21,7 +21,8 @@ export class TimedOut extends Schema.TaggedError<TimedOut>()("TimedOut", {
   }
 }
 
-const timedOut = (millis: number): TimedOut => stackless(() => new TimedOut({ after: Duration.millis(millis) }))
+const timedOut = (millis: number): TimedOut =>
+  stackless(() => new TimedOut({ after: Duration.millis(Math.max(0, millis)) }))
 
 /** The limit of an attempt: a time, or a function that is asked for each attempt. */
 export type Limit = Duration.Input | (() => Duration.Input)
@@ -149,12 +150,15 @@ const runPromise = <A, E>(
     })
   })
 
-/** What the function throws before it has made its promise counts as a rejection. */
-const started = <A>(f: (signal: AbortSignal) => PromiseLike<A>, signal: AbortSignal | undefined): PromiseLike<A> => {
+/**
+ * A true promise, since a foreign one may throw when it is asked, or answer twice. What the function throws before it has
+ * made its own counts as a rejection.
+ */
+const started = <A>(f: (signal: AbortSignal) => PromiseLike<A>, signal: AbortSignal | undefined): Promise<A> => {
   // `try` at the edge: the function is foreign, and this runs outside of any effect.
   try {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- without a signal the function takes none
-    return f(signal as AbortSignal)
+    return Promise.resolve(f(signal as AbortSignal))
   } catch (cause) {
     return Promise.reject(cause)
   }

@@ -148,6 +148,43 @@ it.effect("a promise function is aborted at the limit by its own signal, and onl
     assert.isTrue(signals[0]?.aborted)
   }))
 
+it.effect("a foreign promise that answers twice ends once, and what it throws when asked is its rejection", () =>
+  Effect.gen(function*() {
+    const ends: Array<Exit.Exit<unknown, unknown>> = []
+    const onEnd = (exit: Exit.Exit<unknown, unknown>): void => void ends.push(exit)
+    // oxlint-disable unicorn/no-thenable -- that is what it is
+    const twice: PromiseLike<number> = {
+      then: (resolve, reject) => {
+        void resolve?.(1)
+        void reject?.("too late")
+        return twice as never
+      }
+    }
+    const throwing: PromiseLike<number> = {
+      then: () => {
+        throw new Error("not today")
+      }
+    }
+    // oxlint-enable unicorn/no-thenable
+    assert.strictEqual(yield* Timeout.promise("1 second", () => twice, { onEnd }), 1)
+    const thrown = yield* Effect.flip(Timeout.promise("1 second", () => throwing, { onEnd, catch: String }))
+    assert.strictEqual(thrown, "Error: not today")
+    assert.deepStrictEqual(ends, [Exit.succeed(1), Exit.fail("Error: not today")])
+  }))
+
+it.effect("a limit below zero is over, and told as zero", () =>
+  Effect.gen(function*() {
+    const timeout = yield* Timeout.make()
+    const late = [
+      Timeout.attempt(-5)(Effect.void),
+      Timeout.promise(-5, () => Promise.resolve()),
+      Effect.provideService(timeout.attempt(Effect.void), Deadline.current, (yield* Clock.currentTimeMillis) - 1_000)
+    ]
+    for (const self of late) {
+      assert.deepStrictEqual(yield* Effect.flip(self), new Timeout.TimedOut({ after: Duration.zero }))
+    }
+  }))
+
 it.effect("a promise's value, rejection and throw come through; a late rejection is swallowed but told", () =>
   Effect.gen(function*() {
     assert.strictEqual(yield* Timeout.promise("1 second", () => Promise.resolve(1)), 1)
