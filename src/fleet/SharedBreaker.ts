@@ -30,7 +30,7 @@ export type { Opinion } from "./internal/quorum.ts"
 export interface Options {
   /** Processes with the same name listen to each other. Defaults to the breaker's. */
   readonly name?: string | undefined
-  /** This process. Defaults to a random one. */
+  /** The name of this process, which no other has. Defaults to a random one. */
   readonly node?: string | undefined
   /**
    * How many other processes must agree, or `"majority"` of all seen lately, this one among them, but at least 2.
@@ -192,7 +192,9 @@ export const make = Effect.fnUntraced(function*(
 })
 
 const settingsOf = (options: Options) => {
-  const { int, millis } = checks("SharedBreaker")
+  const { int, millis, text } = checks("SharedBreaker")
+  const { node = crypto.randomUUID() } = options
+  text("node", node)
   const intervalMillis = millis("interval", options.interval, "1 second", { min: 10 })
   const rules: QuorumRules = {
     quorum: options.quorum === "majority" ? "majority" : int("quorum", options.quorum, 2, { min: 1 }),
@@ -201,7 +203,7 @@ const settingsOf = (options: Options) => {
   }
   return {
     rules,
-    node: options.node ?? crypto.randomUUID(),
+    node,
     intervalMillis,
     maxWaitMillis: millis("maxWait", options.maxWait, "1 second", { min: 1 }),
     ttlMillis: millis("nodeTimeToLive", options.nodeTimeToLive, intervalMillis * 10, { min: intervalMillis * 2 }),

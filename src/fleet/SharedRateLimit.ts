@@ -44,7 +44,7 @@ export interface Options {
    * others may have shares from before. Defaults to a tenth of the limit, at least 1.
    */
   readonly lease?: number | undefined
-  /** This process. Defaults to a random one. */
+  /** The name of this process, which no other has. Defaults to a random one. */
   readonly node?: string | undefined
   /** Between exchanges with Redis; who is short of its share asks sooner. Defaults to `"1 second"`. */
   readonly interval?: Duration.Input | undefined
@@ -161,7 +161,10 @@ export const make = Effect.fnUntraced(function*(
 })
 
 const settingsOf = (options: Options) => {
-  const { int, millis } = checks("SharedRateLimit")
+  const { int, millis, text } = checks("SharedRateLimit")
+  const { name, node = crypto.randomUUID(), prefix = "holdfast:limit:" } = options
+  text("name", name)
+  text("node", node)
   const limit = int("limit", options.limit, 1, { min: 1, max: 1_000_000_000 })
   const windowMillis = millis("window", options.window, "1 second", { min: 1 })
   const intervalMillis = millis("interval", options.interval, "1 second", { min: 10 })
@@ -174,9 +177,9 @@ const settingsOf = (options: Options) => {
     // Who is gone may have used its share just before.
     ttlMillis: Math.ceil(Math.max(aliveMillis, windowMillis)),
     lease: int("lease", options.lease, Math.max(1, Math.floor(limit / 10)), { max: limit }),
-    node: options.node ?? crypto.randomUUID(),
+    node,
     storeMillis: millis("storeTimeout", options.storeTimeout, "1 second", { min: 1 }),
-    key: (options.prefix ?? "holdfast:limit:") + options.name
+    key: prefix + name
   }
 }
 

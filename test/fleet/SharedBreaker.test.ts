@@ -291,4 +291,5 @@ it.effect("refuses options that make no sense, by field", () =>
     assert.strictEqual(yield* fieldOf({ quorum: 0 }), "SharedBreaker quorum")
     assert.strictEqual(yield* fieldOf({ interval: 0 }), "SharedBreaker interval")
     assert.strictEqual(yield* fieldOf({ nodeTimeToLive: "1 second" }), "SharedBreaker nodeTimeToLive")
+    assert.strictEqual(yield* fieldOf({ node: "" }), "SharedBreaker node")
   }).pipe(Effect.provide(answering(Effect.succeed([])))))

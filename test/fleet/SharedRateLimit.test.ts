@@ -325,4 +325,7 @@ it.effect("refuses options that make no sense, by field", () =>
     assert.strictEqual(yield* fieldOf({ lease: 61 }), "SharedRateLimit lease")
     assert.strictEqual(yield* fieldOf({ window: 0 }), "SharedRateLimit window")
     assert.strictEqual(yield* fieldOf({ maxWait: -1 }), "RateLimit maxWait")
+    assert.strictEqual(yield* fieldOf({ name: "" }), "SharedRateLimit name")
+    // Under this name Redis knows when the limit began.
+    assert.strictEqual(yield* fieldOf({ node: "" }), "SharedRateLimit node")
   }).pipe(Effect.provide(answering(() => Effect.succeed([1, 1])))))
