@@ -18,10 +18,11 @@
  *
  * Whatever says that no repetition can help (an exhausted credit in a 429, a wrong password in a 500) is looked for first.
  */
-import { Context, Duration, Layer } from "effect"
+import { Context, Duration, Layer, Schema } from "effect"
 import * as rules from "./internal/classificationRules.ts"
 import type { Decision } from "./internal/classificationTables.ts"
 import { type Chain, type Evidence, gather } from "./internal/failureEvidence.ts"
+import { checks } from "./internal/options.ts"
 import * as retryAfter from "./internal/retryAfter.ts"
 import { scrub } from "./internal/scrub.ts"
 import {
@@ -33,7 +34,7 @@ import {
   type ReasonTag,
   type Severity,
   table,
-  type VerdictOverrides,
+  VerdictOverrides,
   type Verdicts,
   verdicts
 } from "./ProviderError.ts"
@@ -108,7 +109,7 @@ export interface Condition {
 }
 
 /**
- * A rule as data.
+ * A rule as data. Throws `InvalidOptions` for a decision that makes no sense.
  *
  * **Example**
  *
@@ -121,6 +122,9 @@ export interface Condition {
  * ```
  */
 export const when = (name: string, condition: Condition, decision: Decision): rules.Rule => {
+  const check = checks("Classifier")
+  check.ensure(Object.hasOwn(table, decision.tag), "tag", "is no category of errors")
+  check.decoded(Schema.decodeUnknownResult(optionalOverrides)(decision.overrides), ["overrides"])
   const { code, name: names, status, tag, text } = condition
   const lower = typeof text === "string" ? text.toLowerCase() : text
   const says = (evidence: Evidence): boolean =>
@@ -138,6 +142,8 @@ export const when = (name: string, condition: Condition, decision: Decision): ru
         : undefined
   }
 }
+
+const optionalOverrides = Schema.UndefinedOr(VerdictOverrides)
 
 const isOneOf = <A extends string | number>(expected: A | ReadonlyArray<A>, actual: A): boolean =>
   typeof expected === "object" ? expected.includes(actual) : expected === actual

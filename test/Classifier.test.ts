@@ -1,7 +1,8 @@
 import { assert, expectTypeOf, it } from "@effect/vitest"
-import { Cause, Duration, Effect, type Layer, Schema } from "effect"
+import { Cause, Duration, Effect, type Layer, Result, Schema } from "effect"
 import * as Classifier from "../src/Classifier.ts"
 import { rebuild } from "../src/internal/errorShape.ts"
+import { InvalidOptions } from "../src/InvalidOptions.ts"
 import { mayRetry, ProviderError, RateLimitError, reasons, type ReasonTag, table } from "../src/ProviderError.ts"
 import { families } from "./errorFamilies.ts"
 import { shapes } from "./errorShapes.ts"
@@ -284,6 +285,21 @@ it("rules of one's own go first, in order; the built-in ones follow", () => {
   assert.strictEqual(ours.classify({ code: "BUSY", status: 401 }).tag, "AuthenticationError")
   assert.strictEqual(ours.classify(new Error("x", { cause: { status: 418 } })).rule, "teapot:418")
   assert.strictEqual(classify({ status: 418 }).tag, "InvalidRequestError")
+})
+
+it("a rule as data refuses a decision that makes no sense, by field", () => {
+  const field = (decision: Classifier.Decision) => {
+    const made = Result.try(() => Classifier.when("odd", { status: 418 }, decision))
+    const error = Result.isFailure(made) ? made.failure : undefined
+    return error instanceof InvalidOptions ? `${error.module} ${error.field}` : undefined
+  }
+  // @ts-expect-error no such category
+  assert.strictEqual(field({ tag: "TeapotError" }), "Classifier tag")
+  const tag = "ConfigurationError"
+  assert.strictEqual(field({ tag, overrides: { openForMillis: Infinity } }), "Classifier overrides.openForMillis")
+  // @ts-expect-error no such verdict
+  assert.strictEqual(field({ tag, overrides: { retry: "Sometimes" } }), "Classifier overrides.retry")
+  assert.isUndefined(field({ tag, overrides: { openForMillis: 1_000 } }))
 })
 
 it("one provider's classifier can be swapped", () => {
