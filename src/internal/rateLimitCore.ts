@@ -163,24 +163,50 @@ export const adaptive = (perMilli: number, burst: number): Limiter & { readonly 
 }
 
 /**
- * At most `limit` calls in any span of `windowMillis`, exactly: the start of each call is remembered until it ages out. A
+ * At most `limit` calls in any span of `windowMillis`, exactly: when calls started is remembered until they age out. A
  * fraction of a call counts as a whole one.
  */
 export const slidingWindow = (limit: number, windowMillis: number): Limiter => {
+  /** When calls started, and how many had started by then, from the first on: what starts at one time is one entry. */
   const starts: Array<number> = []
+  const totals: Array<number> = []
+  /** What is before it has aged out. */
   let head = 0
+  let aged = 0
+  let total = 0
   const age = (now: number): void => {
-    while (head < starts.length && starts[head]! <= now - windowMillis) head++
-    // Cut in large pieces: amortised constant, and at most twice the limit is held.
-    if (head > limit) {
+    while (head < starts.length && starts[head]! <= now - windowMillis) aged = totals[head++]!
+    // Cut in large pieces: amortised constant, and at most twice what is needed is held.
+    if (head > 32 && head * 2 > starts.length) {
       starts.splice(0, head)
+      totals.splice(0, head)
       head = 0
     }
   }
-  const used = (): number => starts.length - head
+  const used = (): number => total - aged
+  /** When the n-th of the calls that have not aged out started, 0 for the first. */
+  const startOf = (n: number): number => {
+    let low = head
+    // Mostly the first is asked for.
+    let high = totals[head]! - aged > n ? head : totals.length - 1
+    while (low < high) {
+      const middle = (low + high) >>> 1
+      if (totals[middle]! - aged > n) high = middle
+      else low = middle + 1
+    }
+    return starts[low]!
+  }
   const take = (cost: number, now: number): void => {
     age(now)
-    for (let i = 0; i < cost; i++) starts.push(now)
+    if (cost <= 0) return
+    total += Math.ceil(cost)
+    const last = starts.length - 1
+    if (last >= head && starts[last] === now) {
+      totals[last] = total
+      return
+    }
+    starts.push(now)
+    totals.push(total)
   }
   return {
     burst: limit,
@@ -189,12 +215,17 @@ export const slidingWindow = (limit: number, windowMillis: number): Limiter => {
       if (total <= 0) return 0
       // The call that frees the last place needed, if one does; each further limit of calls takes another window.
       const freeing = used() + (total - 1) % limit - limit
-      const free = freeing < 0 ? 0 : Math.max(0, starts[head + freeing]! + windowMillis - from)
+      const free = freeing < 0 ? 0 : Math.max(0, startOf(freeing) + windowMillis - from)
       return Math.ceil(free + Math.floor((total - 1) / limit) * windowMillis)
     },
     take,
     untake: (cost) => {
-      starts.length = Math.max(head, starts.length - Math.ceil(cost))
+      total = Math.max(aged, total - Math.ceil(cost))
+      while (head < starts.length && (starts.length - 1 === head ? aged : totals[starts.length - 2]!) >= total) {
+        starts.pop()
+        totals.pop()
+      }
+      if (head < starts.length) totals[starts.length - 1] = total
     },
     available: (now) => {
       age(now)

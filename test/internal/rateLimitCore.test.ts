@@ -93,6 +93,24 @@ it.prop("a sliding window never allows more than its limit in any span", {
   }
 })
 
+it("a sliding window of a billion takes what a call costs at once, and holds as little for it as for one", () => {
+  const limit = 1_000_000_000
+  const window = slidingWindow(limit, 1_000)
+  window.take(limit - 2, 0)
+  window.take(1.5, 10)
+  assert.strictEqual(window.wait(limit - 2, 20), 980)
+  assert.strictEqual(window.wait(limit - 1, 20), 990)
+  assert.strictEqual(window.wait(1, 20, limit), 1_980)
+  window.untake(2)
+  assert.strictEqual(window.available(20), 2)
+  window.untake(limit - 3)
+  assert.strictEqual(window.wait(limit - 1, 20), 0)
+  assert.strictEqual(window.wait(limit, 20), 980)
+  window.cap(0, 30)
+  assert.strictEqual(window.available(1_029), 1)
+  assert.strictEqual(window.available(1_030), limit)
+})
+
 it.prop("a clock that goes back never lets more through than the rate and the burst", {
   moves: Schema.Array(Schema.Int.check(Schema.isBetween({ minimum: -300, maximum: 300 }))).check(
     Schema.isMaxLength(100)
