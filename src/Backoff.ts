@@ -29,7 +29,7 @@ export interface Settings {
 
 /** The exponential delay after so many failures (1 for the first), before any jitter. */
 export const exponential = ({ baseMillis, maxMillis, multiplier }: Settings, failures: number): number =>
-  Math.min(maxMillis, baseMillis * multiplier ** (failures - 1))
+  Math.min(maxMillis, baseMillis * Math.min(Number.MAX_VALUE, multiplier ** (failures - 1)))
 
 /**
  * Milliseconds to wait after so many failures.

@@ -36,7 +36,7 @@ const exceeded = (millis: number): DeadlineExceeded =>
  */
 export const until =
   (epochMillis: number) => <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | DeadlineExceeded, R> =>
-    bounded(self, () => epochMillis)
+    bounded(self, () => millisOf("Deadline", "epochMillis", epochMillis))
 
 /**
  * Gives the effect so much time from its start, or less where an earlier deadline already stands. As `until`.
@@ -95,7 +95,7 @@ export const grpcHeader = "grpc-timeout"
 
 /** The value of `x-deadline-ms` for the milliseconds left; `undefined` without a deadline. */
 export const toHeader = (millis: number): string | undefined =>
-  millis === Infinity ? undefined : String(Math.max(0, Math.floor(millis)))
+  isLimit(millis) ? String(Math.min(999_999_999_999_999, Math.max(0, Math.floor(millis)))) : undefined
 
 /** The milliseconds that an `x-deadline-ms` gives; `undefined` where it is absent or no whole number. */
 export const fromHeader = (value: string | undefined): number | undefined =>
@@ -103,7 +103,7 @@ export const fromHeader = (value: string | undefined): number | undefined =>
 
 /** The value of `grpc-timeout` for the milliseconds left, in the finest unit that fits its eight digits. */
 export const toGrpcTimeout = (millis: number): string | undefined => {
-  if (millis === Infinity) return undefined
+  if (!isLimit(millis)) return undefined
   const whole = Math.max(0, Math.floor(millis))
   const unit = grpcUnits.find(([, size]) => size >= 1 && whole / size < 1e8) ?? grpcUnits[grpcUnits.length - 1]!
   return `${Math.min(99_999_999, Math.floor(whole / unit[1]))}${unit[0]}`
@@ -114,6 +114,8 @@ export const fromGrpcTimeout = (value: string | undefined): number | undefined =
   const match = /^\s*(\d{1,8})([HMSmun])\s*$/.exec(value ?? "")
   return match === null ? undefined : Number(match[1]) * grpcUnits.find(([unit]) => unit === match[2])![1]
 }
+
+const isLimit = (millis: number): boolean => millis !== Infinity && !Number.isNaN(millis)
 
 /** Units of `grpc-timeout` in milliseconds, finest first. */
 const grpcUnits: ReadonlyArray<readonly [unit: string, millis: number]> = [

@@ -135,6 +135,7 @@ const limiterOf = (options: Options): Limiter => {
   const limit = check.number("limit", options.limit, 1, { min: Number.MIN_VALUE })
   const windowMillis = check.millis("window", options.window, "1 second", { min: 1 })
   const perMilli = limit / windowMillis
+  check.ensure(perMilli > 0, "limit", "is too small for a number to tell it from none")
   const bucket = algorithm === "token-bucket" || algorithm === "adaptive"
   check.ensure(options.burst === undefined || bucket, "burst", `has no meaning with ${algorithm}`)
   const burst = check.number("burst", options.burst, Math.max(1, perMilli * 1_000), { min: 1 })

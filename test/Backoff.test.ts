@@ -9,6 +9,12 @@ it("scenario 16: base 100, doubled, at most 300, without jitter: waits of 100, 2
   assert.deepStrictEqual([1, 2, 3, 4].map((n) => Backoff.delay(settings, n, 0, 0.99)), [100, 200, 300, 300])
 })
 
+it("no base is no wait, after however many failures", () => {
+  for (const jitter of kinds) {
+    assert.strictEqual(Backoff.delay({ ...settings, baseMillis: 0, jitter }, 5_000, 0, 0.5), 0, jitter)
+  }
+})
+
 it("each jitter spreads over its band", () => {
   const at = (jitter: Backoff.Jitter, random: number, previous = 0) =>
     Backoff.delay({ ...settings, maxMillis: 1000, jitter, jitterFactor: 0.25 }, 2, previous, random)

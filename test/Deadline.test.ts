@@ -105,6 +105,9 @@ it("reads headers in their forms and ignores the others", () => {
   assert.isUndefined(Deadline.toHeader(Infinity))
   assert.isUndefined(Deadline.toGrpcTimeout(Infinity))
   assert.strictEqual(Deadline.toHeader(-5), "0")
+  assert.isUndefined(Deadline.toHeader(NaN))
+  assert.isUndefined(Deadline.toGrpcTimeout(NaN))
+  assert.strictEqual(Deadline.fromHeader(Deadline.toHeader(1e22)), 999_999_999_999_999)
 })
 
 const Millis = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1e12 }))

@@ -137,6 +137,7 @@ it.effect("what can never be allowed is refused, and senseless options by name",
       const [field, options] of [
         ["limit", {} as RateLimit.Options],
         ["limit", { limit: 0 }],
+        ["limit", { limit: Number.MIN_VALUE }],
         ["window", { limit: 1, window: 0 }],
         ["burst", { limit: 1, burst: 2, algorithm: "pacing" }],
         ["limit", { limit: 1.5, algorithm: "sliding-window" }]

@@ -32,6 +32,7 @@ it.effect("what is no duration is a defect that names its field, wherever it com
       "CircuitBreaker.duration": (wrong) => breaker.hold(wrong),
       "Deadline.duration": (wrong) => work.pipe(Deadline.within(wrong)),
       "FailurePredictor.latency": (wrong) => predictor.record(false, wrong),
+      "Deadline.epochMillis": (wrong) => work.pipe(Deadline.until(wrong as number)),
       "Fallback.fallbackTimeout": (wrong) => Fallback.inOrder([source], { ...names, fallbackTimeout: wrong }),
       "Fallback.softDeadline": (wrong) => Fallback.gather([source], { ...names, softDeadline: wrong }),
       "FaultTolerance.timeout": (wrong) => store.execute({ operation: "get", timeout: wrong }, ({ get }) => get),
