@@ -1017,6 +1017,16 @@ it.effect("keys are bounded: the least useful circuit makes room", () =>
     assert.isTrue(states.some((status) => status.key === "key-9999"))
   }))
 
+it.effect("counts a failure that cannot be looked at as what any other is", () =>
+  Effect.gen(function*() {
+    const breaker = yield* CircuitBreaker.make(plain)
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    const exit = yield* Effect.exit(breaker.execute()(Effect.fail(proxy)))
+    assert.isTrue(Exit.hasFails(exit))
+    assert.strictEqual((yield* breaker.status()).failures, 1)
+  }))
+
 it.effect("an open circuit that is forgotten is closed for all who listen", () =>
   Effect.gen(function*() {
     const breaker = yield* CircuitBreaker.make({ ...plain, idleTimeToLive: "1 hour" })

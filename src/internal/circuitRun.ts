@@ -1,9 +1,10 @@
 /** One call through a circuit: admission, the work, and the judgement of how it ended. */
 import { Cause, Clock, type Context, Duration, Effect, Exit, type Fiber } from "effect"
-import { type BreakerVerdict, ProviderError } from "../ProviderError.ts"
+import { type BreakerVerdict, isProviderError } from "../ProviderError.ts"
 import { refusals } from "../Served.ts"
 import { type CircuitCore, type CircuitSettings, REFUSED } from "./circuitCore.ts"
 import type { CircuitOpen } from "./circuitOpen.ts"
+import { tagOf } from "./foreign.ts"
 import { liveClock, roughMillis } from "./liveClock.ts"
 
 /** What an exit says of the provider. */
@@ -34,12 +35,12 @@ export const classify: Classify<unknown, unknown> = (exit) => {
   const fail = firstFail(exit.cause)
   if (fail === undefined) return "Ignored"
   const { error } = fail
-  if (error instanceof ProviderError) {
+  if (isProviderError(error)) {
     const { breaker, openForMillis } = error.verdicts
     return openForMillis === undefined ? breaker : { verdict: breaker, openFor: openForMillis }
   }
-  const tag = typeof error === "object" && error !== null && "_tag" in error ? error._tag : undefined
-  return typeof tag === "string" && ownVerdicts.has(tag) ? "Ignored" : "Failure"
+  const tag = tagOf(error)
+  return tag !== undefined && ownVerdicts.has(tag) ? "Ignored" : "Failure"
 }
 
 const firstFail = <E>(cause: Cause.Cause<E>): Cause.Fail<E> | undefined => {

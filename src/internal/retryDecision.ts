@@ -2,10 +2,11 @@
  * Whether a failed attempt is followed by another, and after which wait: all rules of retry in one pure function. The
  * budget is asked after it, since asking takes tokens.
  */
-import { Duration, Predicate } from "effect"
+import { Duration } from "effect"
 import * as Backoff from "../Backoff.ts"
 import { isProviderError, type ReasonTag, type RetryVerdict } from "../ProviderError.ts"
 import { refusals } from "../Served.ts"
+import { memberOf, tagOf } from "./foreign.ts"
 
 /** What a failure says to retry. */
 export interface Evidence {
@@ -128,11 +129,11 @@ export const evidenceOf = (error: unknown): Evidence | undefined => {
   if (isProviderError(error)) {
     return { tag: error.reason._tag, verdict: error.verdicts.retry, retryAfterMillis: waitOf(error) }
   }
-  const tag = read(error, "_tag")
+  const tag = tagOf(error)
   if (tag === "TimedOut") return timedOut
   if (tag === "DeadlineExceeded") return final
   const retryAfterMillis = waitOf(error)
-  return retryAfterMillis !== undefined && typeof tag === "string" && refusals.has(tag)
+  return retryAfterMillis !== undefined && tag !== undefined && refusals.has(tag)
     ? { tag: "ServiceUnavailableError", verdict: "Always", retryAfterMillis, refusal: true }
     : undefined
 }
@@ -146,17 +147,8 @@ export const answered = (error: unknown, again: boolean): Evidence => ({
 
 /** The `retryAfter` that an error tells, in milliseconds. */
 export const waitOf = (error: unknown): number | undefined => {
-  const wait = read(error, "retryAfter")
+  const wait = memberOf(error, "retryAfter")
   return Duration.isDuration(wait) ? Duration.toMillis(wait) : undefined
-}
-
-/** A member of a foreign error, whose getters may throw. */
-const read = (error: unknown, name: string): unknown => {
-  try {
-    return Predicate.hasProperty(error, name) ? error[name] : undefined
-  } catch {
-    return undefined
-  }
 }
 
 const timedOut: Evidence = { tag: "TimeoutError", verdict: "IfIdempotent" }

@@ -3,7 +3,8 @@
  * takes the spans; the tracer that Effect has by default keeps them for nobody.
  */
 import { Cause, Clock, Effect, Exit, type Fiber, Tracer } from "effect"
-import { ProviderError } from "../ProviderError.ts"
+import { isProviderError } from "../ProviderError.ts"
+import { tagOf } from "./foreign.ts"
 import { stackless } from "./stackless.ts"
 
 type AnyFiber = Fiber.Fiber<unknown, unknown>
@@ -60,11 +61,7 @@ export const spanned = <A, E, R>(
 /** The category of a provider's failure, the name of a refusal; `_OTHER` for what nobody foresaw. */
 export const errorType = (cause: Cause.Cause<unknown>): string => {
   const error = cause.reasons.find(Cause.isFailReason)?.error
-  return error instanceof ProviderError
-    ? categoryType(error.category)
-    : typeof error === "object" && error !== null && "_tag" in error
-    ? String(error._tag)
-    : categoryType("UNKNOWN")
+  return isProviderError(error) ? categoryType(error.category) : tagOf(error) ?? categoryType("UNKNOWN")
 }
 
 /** A category as OpenTelemetry's `error.type`. */
