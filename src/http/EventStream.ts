@@ -49,9 +49,9 @@ export const layer = (options?: Options) =>
     const clients = yield* Ref.make(0)
     const maxClients = options?.maxClients ?? 200
 
-    const hello = encodeText(
-      Sse.encoder.write(new Sse.Retry({ duration: Duration.seconds(2), lastEventId: undefined }))
-    )
+    const retry = Sse.encoder.write(new Sse.Retry({ duration: Duration.seconds(2), lastEventId: undefined }))
+    // With the place, so that who is cut off before the first event resumes from here.
+    const hello = (after: number) => encodeText(`${retry}id: ${entryId(log.epoch, after)}\n\n`)
     const beat = encodeText(": hb\n\n")
     const writeSnapshot = once((snapshot: typeof Snapshot.Type) =>
       encodeText(Sse.encoder.write({ _tag: "Event", event: "snapshot", id: undefined, data: encodeSnapshot(snapshot) }))
@@ -102,8 +102,9 @@ export const layer = (options?: Options) =>
           return HttpServerResponse.empty({ status: 503, headers: { "retry-after": "10" } })
         }
         const last = parseEntryId(request.headers["last-event-id"] ?? "")
-        const after = last?.epoch === log.epoch ? last.seq : yield* newest(log)
-        const body = Stream.make(hello).pipe(
+        // Of an id of another process, everything kept is newer.
+        const after = last === undefined ? yield* newest(log) : last.epoch === log.epoch ? last.seq : 0
+        const body = Stream.make(hello(after)).pipe(
           Stream.concat(Stream.mergeAll([snapshots, events(after), beats], { concurrency: 3 })),
           Stream.interruptWhen(options?.until ?? Effect.never)
         )
