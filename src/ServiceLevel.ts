@@ -96,7 +96,7 @@ export interface Status {
   readonly reasons: ReadonlyArray<Reason>
   /** When the level was last moved, in epoch milliseconds. */
   readonly since: number
-  /** The level that an operator holds it at, until when (epoch milliseconds) and why. */
+  /** The level that an operator holds it at, since when and until when (epoch milliseconds) and why. */
   readonly override: internal.Override | undefined
 }
 
@@ -323,7 +323,7 @@ export const make = Effect.fnUntraced(function*(
     force: Effect.fnUntraced(function*(level, { actor = "operator", for: duration = "1 hour", reason }) {
       const millis = yield* checked(() => heldMillis(duration))
       const now = yield* Clock.currentTimeMillis
-      const own: internal.Override = { level: internal.levelOf(rank(level)), until: now + millis, reason }
+      const own: internal.Override = { level: internal.levelOf(rank(level)), since: now, until: now + millis, reason }
       yield* setOverride(own, reason)
       sink?.(Event.OperatorAction.make({ at: now, action: "force-level", target: service, actor, detail: own.level }))
       if (millis === Infinity) return

@@ -37,12 +37,16 @@ export interface Level {
 /** A service level as an operator sees and moves it. */
 export const levelOf = (level: ServiceLevel.Service): Level => ({
   service: level.service,
-  status: Effect.map(level.status, ({ name, rank, reasons, since }) => ({
-    rank,
-    name,
-    since,
-    reasons: reasons.map(({ reason }) => reason)
-  })),
+  status: Effect.map(level.status, ({ name, override, rank, reasons, since }) =>
+    override === undefined
+      ? { rank, name, since, reasons: reasons.map(({ reason }) => reason) }
+      : {
+        rank,
+        name,
+        since: override.since,
+        reasons: [override.reason],
+        heldUntil: Number.isFinite(override.until) ? override.until : null
+      }),
   hold: (rank, reason, duration) =>
     Effect.orDie(
       level.force(rank, { reason, actor: "operator", ...(duration === undefined ? {} : { for: duration }) })

@@ -39,7 +39,9 @@ export const LevelView = Schema.Struct({
   rank: Count,
   name: Schema.String,
   since: Schema.Finite,
-  reasons: Schema.Array(Schema.String)
+  reasons: Schema.Array(Schema.String),
+  /** While an operator holds it: until when, in epoch milliseconds; `null` until it is released. */
+  heldUntil: Schema.optionalKey(Schema.NullOr(Schema.Finite))
 })
 
 /** How fast the error budget burns over a window: 1 spends it in 30 days. `null` without calls. */

@@ -112,6 +112,7 @@ export const checked = (
 /** A level that holds whatever the checks say, until it expires. */
 export interface Override {
   readonly level: Level
+  readonly since: number
   readonly until: number
   readonly reason: string
 }

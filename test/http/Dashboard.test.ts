@@ -3,6 +3,7 @@ import { assert, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Metric, Redacted, Scope } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiMiddleware } from "effect/http-api"
+import { TestClock } from "effect/testing"
 import { mkdirSync, readdirSync, readFileSync } from "node:fs"
 import { createServer } from "node:http"
 import { createRequire } from "node:module"
@@ -247,7 +248,17 @@ it.live("who comes late sees what was, and the keyboard keeps its place", (ctx) 
     yield* Effect.promise(async () => {
       await page.getByLabel("Hold the level of unified at").selectOption("4")
       await page.locator("#banner .what", { hasText: "unified: Emergency" }).waitFor({ timeout: 5_000 })
+    })
+    // Whoever looks elsewhere sees that it is held, and not by its rules.
+    const other = yield* open(server.url)
+    yield* Effect.promise(async () => {
+      const hold = (value: string) =>
+        other.page.locator(`#banner option[value="${value}"]:checked`).waitFor({ state: "attached", timeout: 5_000 })
+      await other.page.locator("#banner .why", { hasText: /held until .*: held from the dashboard$/ }).waitFor()
+      await hold("4")
       await page.getByLabel("Hold the level of unified at").selectOption("")
+      await hold("")
+      await other.page.locator("#banner .why", { hasText: /openai is down$/ }).waitFor()
       await page.locator("#banner .what", { hasText: "unified: Reduced" }).waitFor({ timeout: 5_000 })
       await page.locator("#chaos", { hasText: "Faults on purpose" }).waitFor()
       await page.getByRole("button", { name: "Stop it" }).click()
@@ -257,6 +268,31 @@ it.live("who comes late sees what was, and the keyboard keeps its place", (ctx) 
   }).pipe(Effect.scoped)
 }, alongside)
 
+it.effect("a level that is held is shown with the operator's reason, since when and until when", () =>
+  Effect.gen(function*() {
+    const level = yield* ServiceLevel.make({ service: "unified" })
+    const shown = levelOf(level)
+    yield* level.degrade("openai is down")
+    yield* TestClock.adjust("1 minute")
+    yield* shown.hold(2, "maintenance", "1 hour")
+    assert.deepStrictEqual(yield* shown.status, {
+      rank: 2,
+      name: "basic_service",
+      since: 60_000,
+      reasons: ["maintenance"],
+      heldUntil: 3_660_000
+    })
+    yield* shown.hold(0, "drill", Infinity)
+    assert.deepInclude(yield* shown.status, { rank: 0, reasons: ["drill"], heldUntil: null })
+    yield* shown.release
+    assert.deepStrictEqual(yield* shown.status, {
+      rank: 1,
+      name: "reduced_functionality",
+      since: 0,
+      reasons: ["openai is down"]
+    })
+  }))
+
 it.live("says when the stream is lost, and goes on after the server is back", (ctx) => {
   if (executablePath === undefined) return ctx.skip(absent)
   return Effect.gen(function*() {
@@ -265,9 +301,10 @@ it.live("says when the stream is lost, and goes on after the server is back", (c
     yield* first.stop
     yield* Effect.promise(() => page.getByText(/stream lost, data as of/).waitFor({ timeout: 10_000 }))
     const second = yield* start(first.port)
-    yield* Effect.promise(() => page.locator("#stream.live").waitFor({ timeout: 15_000 }))
+    // What happens before the page is back is shown, too.
     yield* second.breaker.forceOpen()
-    yield* Effect.promise(() => page.locator("#events li", { hasText: "Operator" }).waitFor({ timeout: 5_000 }))
+    yield* Effect.promise(() => page.locator("#stream.live").waitFor({ timeout: 15_000 }))
+    yield* Effect.promise(() => page.locator("#events li", { hasText: "ForcedOpen" }).waitFor({ timeout: 5_000 }))
   }).pipe(Effect.scoped)
 }, alongside)
 

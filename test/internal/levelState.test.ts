@@ -99,7 +99,7 @@ it("reasons are bounded, oldest first, and gone at Full", () => {
 })
 
 it("an override holds until its end, excluded", () => {
-  const override = { level: "Basic", until: 100, reason: "" } as const
+  const override = { level: "Basic", since: 0, until: 100, reason: "" } as const
   assert.strictEqual(effective(initial(0), override, 99), "Basic")
   assert.strictEqual(effective(initial(0), override, 100), "Full")
 })

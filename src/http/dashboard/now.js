@@ -13,6 +13,7 @@ const showLevels = keyed($("banner"), (service) => {
     el("option", { value: "" }, "by its rules")
   )
   held.append(...levels.map((name, rank) => el("option", { value: String(rank) }, `at ${name}, 1 h`)))
+  let stands = ""
   held.addEventListener("change", async () => {
     const rank = held.value === "" ? null : Number(held.value)
     const body = {
@@ -20,12 +21,16 @@ const showLevels = keyed($("banner"), (service) => {
       rank,
       ...(rank === null ? {} : { reason: "held from the dashboard", expiresInMillis: 3_600_000 })
     }
-    if (await act("level", body, `Level of ${service}`) === undefined) held.value = ""
+    if (await act("level", body, `Level of ${service}`) === undefined) held.value = stands
   })
   const node = el("div", {}, meter, what, why, el("label", { class: "hold" }, "Hold it ", held))
   return {
     node,
-    update: ({ name, rank, reasons, since }) => {
+    update: ({ heldUntil, name, rank, reasons, since }) => {
+      // Only what changed: somebody may be about to choose.
+      const now = heldUntil === undefined ? "" : String(rank)
+      if (now !== stands) held.value = now
+      stands = now
       node.className = "level"
       meter.className = `meter ${levelKind[rank] ?? "bad"}`
       for (const [index, segment] of [...meter.children].entries()) {
@@ -35,7 +40,8 @@ const showLevels = keyed($("banner"), (service) => {
       }
       what.className = `what ${levelKind[rank] ?? "bad"}`
       setText(what, `${service}: ${levelWords[rank] ?? name}`)
-      setText(why, `level ${rank} of 4 since ${clock(since)}${reasons.length > 0 ? `: ${reasons.at(-1)}` : ""}`)
+      const until = heldUntil === undefined ? "" : `, held until ${heldUntil === null ? "released" : clock(heldUntil)}`
+      setText(why, `level ${rank} of 4 since ${clock(since)}${until}${reasons.length > 0 ? `: ${reasons.at(-1)}` : ""}`)
     }
   }
 }, el("p", { class: "soft" }, "No service level"))
