@@ -2,10 +2,22 @@
  * Alerts: rules as data, looked at every few seconds. A rule fires once when its condition has held long enough on enough
  * events, and resolves once when it no longer holds. Each change is an event and goes to the notifiers.
  */
-import { Clock, Context, type Duration, Effect, Layer, Redacted, Schedule, Schema, type Scope } from "effect"
+import {
+  Cause,
+  Clock,
+  Context,
+  Data,
+  type Duration,
+  Effect,
+  Layer,
+  Redacted,
+  Schedule,
+  Schema,
+  type Scope
+} from "effect"
 import { Mac, SecureRandom } from "effect/crypto"
 import { Hex } from "effect/encoding"
-import { HttpClient, HttpClientRequest } from "effect/http"
+import { HttpClient, type HttpClientError, HttpClientRequest } from "effect/http"
 import * as Event from "./Event.ts"
 import * as alertState from "./internal/alertState.ts"
 import { checked, checks } from "./internal/options.ts"
@@ -368,11 +380,33 @@ export const log: Notifier = {
 }
 
 export interface WebhookOptions {
+  /** An http or https address without a user and password. It may hold a secret: no log has it. */
   readonly url: string
-  /** Signs the body: `x-holdfast-signature: sha256=` and the HMAC-SHA256 of it in hexadecimal. */
+  /** Signs the body: `x-holdfast-signature: sha256=` and the HMAC-SHA256 of it in hexadecimal. Not empty. */
   readonly secret?: Redacted.Redacted | undefined
   /** Attempts after the first, one second apart and doubling. Defaults to 4. */
   readonly retries?: number | undefined
+}
+
+/** The receiver was not told. Its address is not said. */
+class NotDelivered extends Data.TaggedError("NotDelivered")<{ readonly message: string }> {}
+
+const notDelivered = (error: HttpClientError.HttpClientError | Cause.TimeoutError): NotDelivered =>
+  new NotDelivered({
+    message: Cause.isTimeoutError(error)
+      ? "the receiver did not answer within 10 seconds"
+      : error.reason._tag === "StatusCodeError"
+      ? `the receiver answered ${error.reason.response.status}`
+      : "the receiver could not be reached"
+  })
+
+const webhookSettings = ({ retries, secret, url }: WebhookOptions) => {
+  const { ensure, int } = checks("Alerts")
+  const address = URL.canParse(url) ? new URL(url) : undefined
+  ensure(/^https?:$/.test(address?.protocol ?? ""), "url", "must be an http or https address")
+  ensure(`${address?.username}${address?.password}` === "", "url", "must have no user and password")
+  ensure(secret === undefined || Redacted.value(secret) !== "", "secret", "must not be empty")
+  return { retries: int("retries", retries, 4) }
 }
 
 /**
@@ -382,7 +416,7 @@ export interface WebhookOptions {
 export const webhook = Effect.fnUntraced(function*(
   options: WebhookOptions
 ): Effect.fn.Return<Notifier, InvalidOptions, HttpClient.HttpClient> {
-  const retries = yield* checked(() => checks("Alerts").int("retries", options.retries, 4))
+  const { retries } = yield* checked(() => webhookSettings(options))
   const client = HttpClient.filterStatusOk(yield* HttpClient.HttpClient)
   const schedule = Schedule.max([Schedule.exponential("1 second"), Schedule.recurs(retries)])
   const notify = Effect.fnUntraced(function*(notice: Notice) {
@@ -397,7 +431,8 @@ export const webhook = Effect.fnUntraced(function*(
     )
     yield* client.execute(request).pipe(
       Effect.timeout("10 seconds"),
-      Effect.retry(schedule)
+      Effect.retry(schedule),
+      Effect.mapError(notDelivered)
     )
   })
   return { name: "webhook", notify }

@@ -1,6 +1,6 @@
 import { assert, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Logger, Redacted, Schema } from "effect"
-import { HttpClient, HttpClientResponse } from "effect/http"
+import { HttpClient, HttpClientError, HttpClientResponse } from "effect/http"
 import { TestClock } from "effect/testing"
 import { createHmac } from "node:crypto"
 import * as Alerts from "../src/Alerts.ts"
@@ -268,10 +268,18 @@ it.effect("rules and an interval that make no sense are refused by name", () =>
     }
     yield* Effect.scoped(Layer.build(alerting({ rules: [burn(0.99), errorRate], interval: "100 millis" })))
     const client = HttpClient.make(() => Effect.die("not called"))
-    for (const retries of [NaN, -1, 0.5, Infinity]) {
-      const webhook = Alerts.webhook({ url: "http://127.0.0.1/hook", retries })
+    const url = "http://127.0.0.1/hook"
+    const webhooks: ReadonlyArray<readonly [field: string, options: Alerts.WebhookOptions]> = [
+      ...[NaN, -1, 0.5, Infinity].map((retries) => ["retries", { url, retries }] as const),
+      ...["", "127.0.0.1/hook", "ftp://127.0.0.1/hook", "https://ann:pass-word@127.0.0.1/hook", "https://ann@127.0.0.1"]
+        .map((url) => ["url", { url }] as const),
+      ["secret", { url, secret: Redacted.make("") }]
+    ]
+    for (const [field, options] of webhooks) {
+      const webhook = Alerts.webhook(options)
       const error = yield* Effect.flip(Effect.provideService(webhook, HttpClient.HttpClient, client))
-      assert.deepInclude(error, { module: "Alerts", field: "retries" })
+      assert.deepInclude(error, { module: "Alerts", field })
+      assert.notInclude(error.message, "pass-word")
     }
   }))
 
@@ -323,6 +331,47 @@ it.effect("the webhook signs, tries again, and repeats its delivery id", () =>
       assert.strictEqual(headers["x-holdfast-delivery"], "5-Fired-r")
     }
   }))
+
+it.effect("a webhook that fails is logged without its address", () => {
+  const lines: Array<string> = []
+  const logger = Logger.layer([Logger.map(Logger.formatLogFmt, (line) => void lines.push(line))])
+  const url = "http://127.0.0.1/services/T0/hook-secret"
+  const answers: ReadonlyArray<readonly [says: string, client: HttpClient.HttpClient]> = [
+    [
+      "answered 404",
+      HttpClient.make((request) =>
+        Effect.succeed(HttpClientResponse.fromWeb(request, new Response(null, { status: 404 })))
+      )
+    ],
+    [
+      "could not be reached",
+      HttpClient.make((request) =>
+        Effect.fail(
+          new HttpClientError.HttpClientError({
+            reason: new HttpClientError.TransportError({ request, cause: new Error(`connect ${url}`) })
+          })
+        )
+      )
+    ],
+    ["did not answer within 10 seconds", HttpClient.make(() => Effect.never)]
+  ]
+  return Effect.gen(function*() {
+    for (const [says, client] of answers) {
+      const notifier = yield* Effect.provideService(
+        Alerts.webhook({ url, retries: 0 }),
+        HttpClient.HttpClient,
+        client
+      )
+      const alerts = alerting({ rules: [errorRate], notifiers: [notifier] })
+      yield* Effect.gen(function*() {
+        yield* calls(0, 100)
+        yield* TestClock.adjust("1 minute")
+      }).pipe(Effect.provide(Layer.fresh(alerts)))
+      assert.include(lines.at(-1), says)
+    }
+    assert.notInclude(lines.join(), "hook-secret")
+  }).pipe(Effect.provide(logger))
+})
 
 const Step = Schema.Struct({
   violated: Schema.UndefinedOr(Schema.Boolean),
