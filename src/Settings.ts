@@ -177,6 +177,12 @@ const isEmpty = (value: unknown): boolean => isObject(value) && Object.keys(valu
 
 const strict = { errors: "all", onExcessProperty: "error" } as const
 
+/** How deep what is given may be nested: merging goes down as deep as it does. No setting lies deeper than 6. */
+const deepest = 16
+
+const isDeeper = (value: unknown, levels: number): boolean =>
+  isObject(value) && (levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1)))
+
 const refuse = (problems: ReadonlyArray<Problem>): Effect.Effect<void, InvalidSettings> =>
   problems.length === 0 ? Effect.void : Effect.fail(invalid(problems))
 
@@ -265,6 +271,9 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
   const replace = Effect.fnUntraced(
     function*(source: Outside, value: unknown, how: (old: unknown, value: unknown) => unknown) {
       if (!isObject(value)) return yield* invalid([{ field: "", message: "must be an object of settings" }])
+      if (isDeeper(value, deepest)) {
+        return yield* invalid([{ field: "", message: `must not be nested more than ${deepest} deep` }])
+      }
       const [own, { problems }] = namedServices(value)
       yield* refuse(problems)
       const layers = { ...state.layers, [source]: how(state.layers[source], own) }

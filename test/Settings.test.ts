@@ -155,6 +155,9 @@ it.effect("says what is no setting, no service, no provider, no object, or given
     assert.match(yield* said({ services: { other: {} } }), /^services\.other: is no service here; there are: store$/)
     assert.match(yield* said(patchOf({ providers: { z: {} } })), /^services\.store\.providers\.z: is no provider/)
     assert.match(yield* said([]), /must be an object/)
+    // Deeper than the stack, which was a defect.
+    const deep = JSON.parse(`{"services":{"store":${"{\"a\":".repeat(50_000)}1${"}".repeat(50_000)}}}`)
+    assert.strictEqual(yield* said(deep), ": must not be nested more than 16 deep")
     assert.match(
       yield* said(patchOf({ timeout: "soon" })),
       /^services\.store\.timeout: must be milliseconds, or a duration/
