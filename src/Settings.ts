@@ -91,7 +91,12 @@ export const parse = (name: string, whole: string): Effect.Effect<unknown, Inval
   return Effect.fromResult(
     name.toLowerCase().endsWith(".toml")
       ? Toml.parse(text)
-      : Result.try({ try: (): unknown => JSON.parse(text), catch: (error) => new Error(String(error)) })
+      : Result.try({
+        try: (): unknown => JSON.parse(text),
+        // It quotes the text, which may have more in it than a terminal should be sent.
+        catch: (error) =>
+          new Error(`no JSON, ${(error instanceof Error ? error.message : "").replace(/\p{Cc}/gu, "?")}`)
+      })
   ).pipe(Effect.mapError(({ message }) => invalid([{ field: "", message: `${name}: ${message}` }])))
 }
 

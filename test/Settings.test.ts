@@ -604,7 +604,9 @@ it.effect("a file at the start is held to the rules too", () =>
     const toml = yield* Settings.parse("a.toml", "[services.store.retry]\nmaxRetries = 11\n")
     const problems = yield* refusal(Settings.make({ services: [target("store")], file: toml }))
     assert.deepStrictEqual(problems.map(({ field }) => field), ["services.store.retry.maxRetries"])
-    assert.match((yield* Effect.flip(Settings.parse("a.json", "{"))).message, /^a\.json: /)
+    assert.match((yield* Effect.flip(Settings.parse("a.json", "{"))).message, /^a\.json: no JSON, /)
+    const escaped = yield* Effect.flip(Settings.parse("a.json", "\u001b[31mred"))
+    assert.notMatch(escaped.message, /\p{Cc}/u)
   }))
 
 it.effect("a file is read whatever its editor marked, and however its name ends", () =>
