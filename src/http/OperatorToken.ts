@@ -2,6 +2,8 @@
 import { Clock, DateTime, Effect, Layer, Redacted } from "effect"
 import { HttpEffect, HttpServerResponse } from "effect/http"
 import { createHash, timingSafeEqual } from "node:crypto"
+import { checked, checks } from "../internal/options.ts"
+import type { InvalidOptions } from "../InvalidOptions.ts"
 import { Operator } from "./FaultToleranceApi.ts"
 import { Unauthorized } from "./Problems.ts"
 
@@ -12,8 +14,24 @@ export interface Options {
   readonly until?: DateTime.Utc | undefined
 }
 
-/** Lets pass who sends `token` as bearer. */
-export const layer = (token: Redacted.Redacted, { until }: Options = {}): Layer.Layer<Operator> => {
+/**
+ * Lets pass who sends `token` as bearer. One that no header can carry is refused: an empty one would let everybody pass,
+ * and nobody could send one with a line's end.
+ */
+export const layer = (token: Redacted.Redacted, options?: Options): Layer.Layer<Operator, InvalidOptions> =>
+  Layer.effect(
+    Operator,
+    checked(() => {
+      checks("OperatorToken").ensure(
+        /^[!-~](?:[ -~]*[!-~])?$/.test(Redacted.value(token)),
+        "token",
+        "must be printable ASCII, not empty, and without a space at either end"
+      )
+      return make(token, options)
+    })
+  )
+
+const make = (token: Redacted.Redacted, { until }: Options = {}): Operator["Service"] => {
   const expected = digest(Redacted.value(token))
   const refuse = (why: string, detail: string) =>
     Effect.logWarning(`An operator's action was refused: its token ${why}`).pipe(
@@ -28,18 +46,15 @@ export const layer = (token: Redacted.Redacted, { until }: Options = {}): Layer.
     "is wrong",
     "Send it as `Authorization: Bearer TOKEN`. The server prints it at its start, or takes it from HOLDFAST_ADMIN_TOKEN."
   )
-  return Layer.succeed(
-    Operator,
-    Operator.of({
-      bearer: (httpEffect, { credential }) => {
-        if (!timingSafeEqual(digest(Redacted.value(credential)), expected)) return wrong
-        if (until === undefined) return httpEffect
-        const valid = Effect.flatMap(Clock.currentTimeMillis, (now) =>
-          now < until.epochMilliseconds
-            ? Effect.void
-            : refuse("has expired", `The token was valid until ${DateTime.formatIso(until)}: choose a new one.`))
-        return Effect.andThen(valid, httpEffect)
-      }
-    })
-  )
+  return Operator.of({
+    bearer: (httpEffect, { credential }) => {
+      if (!timingSafeEqual(digest(Redacted.value(credential)), expected)) return wrong
+      if (until === undefined) return httpEffect
+      const valid = Effect.flatMap(Clock.currentTimeMillis, (now) =>
+        now < until.epochMilliseconds
+          ? Effect.void
+          : refuse("has expired", `The token was valid until ${DateTime.formatIso(until)}: choose a new one.`))
+      return Effect.andThen(valid, httpEffect)
+    }
+  })
 }

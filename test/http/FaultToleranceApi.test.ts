@@ -255,6 +255,18 @@ it.live("tells what stands beside the counters, over the range that is asked for
     assert.match(csv.text, /,retryBudgetLeft,retryBudgetExhausted\r\n"openai",.*,0,2\r\n$/)
   }).pipe(Effect.scoped, Effect.provide(served)))
 
+it.effect("a token that lets everybody pass, or that nobody can send, is refused", () =>
+  Effect.gen(function*() {
+    for (const bad of ["", " ", "secret\n", " secret", "geheimnis-ä", "a\r\nb"]) {
+      const error = yield* Effect.flip(Effect.scoped(Layer.build(OperatorToken.layer(Redacted.make(bad)))))
+      assert.deepInclude(error, { module: "OperatorToken", field: "token" })
+      assert.notInclude(error.message, "secret")
+    }
+    for (const good of [token, "x", "a secret of yours"]) {
+      yield* Effect.scoped(Layer.build(OperatorToken.layer(Redacted.make(good))))
+    }
+  }))
+
 it.live("probes and resets are asked for at a bounded rate, and who is refused is told when to come again", () =>
   Effect.gen(function*() {
     for (
