@@ -138,12 +138,12 @@ it.live("a server does not start with a file that makes no sense", () =>
     const home = yield* Embedded.home
     const file = `${home}/settings.json`
     yield* fs.writeFileString(file, JSON.stringify(unified({ retryConfig: { baseDelayMs: 50 } })))
-    const { code, stderr, stdout } = yield* Holdfast.run(["serve", "--port", "0", "--no-samples", "--config", file], {
+    const { code, stdout } = yield* Holdfast.here(["serve", "--port", "0", "--no-samples", "--config", file], {
       HOLDFAST_DIRECTORY: home
     })
     assert.strictEqual(code, 1)
     assert.include(
-      stdout + stderr,
+      stdout,
       "services.unified.retry.baseDelay must be a duration, from 100 to 30000 ms, not 50 ms"
     )
   }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), 60_000)
