@@ -84,7 +84,7 @@ export class NoAddress extends Schema.TaggedError<NoAddress>()("NoAddress", { me
 const databaseUrl = Effect.gen(function*() {
   const url = yield* optional(Config.Redacted("DATABASE_URL"))
   if (url === undefined || Redacted.value(url) === "") return undefined
-  if (URL.canParse(Redacted.value(url))) return url
+  if (/^postgres(ql)?:\/\//i.test(Redacted.value(url)) && URL.canParse(Redacted.value(url))) return url
   return yield* new NoAddress({
     message:
       "DATABASE_URL is no address. Write it as postgres://user:password@host:5432/database, or unset it for an " +

@@ -54,7 +54,10 @@ it.live("wrong usage is told with what is right", () =>
       OPENAI_VECTORSTORE: "vs_none"
     })
     yield* fails(["search", "words"], "variable LOG_LEVEL is wrong", { ...env, LOG_LEVEL: "loud" })
-    yield* fails(["serve", "--port", "0"], "DATABASE_URL is no address", { ...env, DATABASE_URL: "db" })
+    for (const url of ["db", "user:very-secret@host", "mysql://host/db"]) {
+      const said = yield* fails(["serve", "--port", "0"], "DATABASE_URL is no address", { ...env, DATABASE_URL: url })
+      assert.notInclude(said, "very-secret")
+    }
   }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), alongside)
 
 it.live("plays an incident by the ways of calling that were asked for", () =>
