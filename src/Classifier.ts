@@ -159,15 +159,8 @@ interface Finding {
 type Groups = ReadonlyArray<ReadonlyArray<rules.Rule>>
 
 const find = (chain: Chain, groups: Groups, context: rules.Context): Finding | undefined => {
-  let below: Finding | undefined
-  let surelyNotDone = true
-  for (const branch of chain.branches) {
-    const found = find(branch, groups, context)
-    surelyNotDone &&= !chain.several || isSurelyNotDone(found, branch, context)
-    if (found !== undefined && (below === undefined || beats(found, below))) below = found
-  }
-  if (below !== undefined && !surelyNotDone) below = doubted(below)
-  const { links } = chain
+  const { branches, links } = chain
+  const below = branches.length === 0 ? undefined : findBelow(chain, groups, context)
   for (let group = 0; group < groups.length; group++) {
     if (below?.group === group) return below
     const members = groups[group] ?? []
@@ -182,6 +175,17 @@ const find = (chain: Chain, groups: Groups, context: rules.Context): Finding | u
     }
   }
   return below
+}
+
+const findBelow = ({ branches, several }: Chain, groups: Groups, context: rules.Context): Finding | undefined => {
+  let best: Finding | undefined
+  let surelyNotDone = true
+  for (const branch of branches) {
+    const found = find(branch, groups, context)
+    surelyNotDone &&= !several || isSurelyNotDone(found, branch, context)
+    if (found !== undefined && (best === undefined || beats(found, best))) best = found
+  }
+  return best === undefined || surelyNotDone ? best : doubted(best)
 }
 
 const beats = (a: Finding, b: Finding): boolean =>
@@ -313,7 +317,11 @@ const first = <A>(chain: Chain, read: (evidence: Evidence) => A | undefined): A 
 
 /** Of errors beside each other all must tell the same. */
 const phaseOf = ({ branches, links, several }: Chain): FailureContext["phase"] => {
-  for (const { operation } of links) if (operation === "connect" || operation === "commit") return operation
+  for (let i = 0; i < links.length; i++) {
+    const { operation } = links[i]!
+    if (operation === "connect" || operation === "commit") return operation
+  }
+  if (branches.length === 0) return undefined
   const phases = branches.map(phaseOf)
   const phase = phases.find((phase) => phase !== undefined)
   return !several || phases.every((other) => other === phase) ? phase : undefined

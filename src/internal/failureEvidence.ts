@@ -350,7 +350,7 @@ export interface Chain {
   readonly links: Array<Evidence>
   readonly branches: ReadonlyArray<Chain>
   /** Whether the branches are failures beside each other, and not views of one. */
-  readonly several: boolean
+  readonly several?: boolean
 }
 
 const unbranched: ReadonlyArray<Chain> = []
@@ -377,10 +377,10 @@ const met = (walk: Walk, error: unknown): boolean => {
 }
 
 export const gather = (failure: unknown): Chain => {
-  if (!isObject(failure)) return { links: [primitive(failure)], branches: unbranched, several: false }
+  if (!isObject(failure)) return { links: [primitive(failure)], branches: unbranched }
   const below = new Below()
   const evidence = read(failure, below)
-  if (below.first === undefined) return { links: [evidence], branches: unbranched, several: false }
+  if (below.first === undefined) return { links: [evidence], branches: unbranched }
   const walk: Walk = { left: limits.errors, seen: [failure], many: undefined }
   return descend([evidence], below, walk, 0)
 }
@@ -399,7 +399,7 @@ const descend = (links: Array<Evidence>, from: Below, walk: Walk, lists: number)
     below = new Below()
     links.push(read(error, below))
   }
-  return { links, branches: unbranched, several: false }
+  return { links, branches: unbranched }
 }
 
 const branch = (error: Loose, walk: Walk, lists: number): Chain => {
