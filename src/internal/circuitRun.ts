@@ -35,6 +35,7 @@ export const classify: Classify<unknown, unknown> = (exit) => {
   const fail = firstFail(exit.cause)
   if (fail === undefined) return "Ignored"
   const { error } = fail
+  if (typeof error !== "object" || error === null) return "Failure"
   if (isProviderError(error)) {
     const { breaker, openForMillis } = error.verdicts
     return openForMillis === undefined ? breaker : { verdict: breaker, openFor: openForMillis }
