@@ -12,8 +12,7 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     // Loading Effect costs 0.3 s for each isolated file.
     isolate: false,
-    // One more than the cores there are: a fifth of the time all tests wait, for a browser, a process or a clock.
-    maxWorkers: 3,
+    maxWorkers: 2,
     sequence: { sequencer: LongestFirst },
     testTimeout: 60_000,
     hookTimeout: 60_000,
