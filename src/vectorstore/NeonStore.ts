@@ -1,6 +1,7 @@
 /**
- * A vector store in PostgreSQL, by Neon or any other: words ranked by BM25 in SQL, vectors by pgvector's HNSW index, both
- * by fused ranks. Without pgvector it finds words only, and says so. The tables are made at the first call.
+ * A vector store in PostgreSQL, by Neon or any other: words ranked by BM25 in SQL, vectors by pgvector, one by one or, where
+ * there are many, by an HNSW index; both by fused ranks. Without pgvector it finds words only, and says so. The tables are
+ * made at the first call.
  */
 import { PgClient } from "@effect/sql-pg"
 import { type Duration, Effect, Layer, Option, type Redacted, Schedule } from "effect"
@@ -66,7 +67,7 @@ export interface NeonStore extends Service {
    * Spaces live side by side. To change the embedder, run this on a store with the new one while the store with the old
    * one goes on answering; then let the new one answer. Fails when the embedder does; what was embedded stays.
    *
-   * It also makes the index of vectors where it is missing, as after a process that was killed before it came to that.
+   * It also makes the index of vectors where it is due (`indexFrom`) and missing, as after a process that was killed before it came to that.
    */
   readonly embedMissing: (options?: {
     readonly onProgress?: ((done: number, total: number) => Effect.Effect<void>) | undefined

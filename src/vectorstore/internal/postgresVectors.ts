@@ -1,6 +1,6 @@
 /**
- * Vectors in Postgres by pgvector: one row for each document and space, an HNSW index for each space. Where there is no
- * pgvector, the reason is told.
+ * Vectors in Postgres by pgvector: one row for each document and space, an HNSW index for each space that is large enough.
+ * Where there is no pgvector, the reason is told.
  */
 import { Effect } from "effect"
 import type { SqlClient } from "effect/sql/SqlClient"
