@@ -13,6 +13,7 @@ import {
   type SharedCache,
   type SharedStore
 } from "./internal/cacheShared.ts"
+import { isTagged, memberOf } from "./internal/foreign.ts"
 import { checked, checks } from "./internal/options.ts"
 import { SingleFlight, type Work } from "./internal/singleFlight.ts"
 import type { InvalidOptions } from "./InvalidOptions.ts"
@@ -167,9 +168,10 @@ export interface Call<A, E = unknown, R = unknown> {
  * nobody reads what he may not read any more. Of a failure with several causes (`failures`), every one must qualify.
  */
 export const qualifies = (error: unknown): boolean => {
-  if (typeof error !== "object" || error === null) return true
-  if ("category" in error && typeof error.category === "string") return !unqualified.has(error.category)
-  return !("failures" in error && Array.isArray(error.failures)) || error.failures.every(qualifies)
+  const category = memberOf(error, "category")
+  if (typeof category === "string") return !unqualified.has(category)
+  const failures = memberOf(error, "failures")
+  return !Array.isArray(failures) || failures.every(qualifies)
 }
 
 const unqualified: ReadonlySet<string> = new Set<Category>([
@@ -570,12 +572,7 @@ const callOf = <A, E, R>(
 ): Call<A, E, R> => ({ key, lookup, tags: options?.tags ?? noTags, schema: options?.schema })
 
 const failuresOf = (name: string, error: unknown): ReadonlyArray<Served.Failure> => {
-  if (typeof error !== "object" || error === null) return []
-  if ("failures" in error && Array.isArray(error.failures)) {
-    return error.failures.filter((failure) => failure instanceof Served.Failure)
-  }
+  const failures = memberOf(error, "failures")
+  if (Array.isArray(failures)) return failures.filter((failure) => failure instanceof Served.Failure)
   return isTagged(error) ? [Served.failure(name, error)] : []
 }
-
-const isTagged = (error: object): error is { readonly _tag: string } =>
-  "_tag" in error && typeof error._tag === "string"

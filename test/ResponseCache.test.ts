@@ -280,6 +280,16 @@ it("of several causes every one must qualify", () => {
   assert.isTrue(ResponseCache.qualifies(new Deadline.DeadlineExceeded({ after: Duration.seconds(1) })))
 })
 
+it.effect("a failure that cannot be looked at is covered by an old answer like any other", () =>
+  Effect.gen(function*() {
+    const cache = yield* ResponseCache.make<number>({ fresh: "10 seconds", revalidate: 0 })
+    yield* cache.serve("a", provider(1).served)
+    yield* TestClock.adjust("11 seconds")
+    const { proxy, revoke } = Proxy.revocable({}, {})
+    revoke()
+    assert.strictEqual((yield* cache.serve("a", Effect.fail(proxy)))._tag, "Stale")
+  }))
+
 it.effect("a defect and an interruption are not covered by an old answer", () =>
   Effect.gen(function*() {
     const cache = yield* ResponseCache.make<number>({ fresh: "10 seconds", revalidate: 0 })

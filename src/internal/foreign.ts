@@ -15,3 +15,5 @@ export const tagOf = (error: unknown): string | undefined => {
   const tag = memberOf(error, "_tag")
   return typeof tag === "string" ? tag : undefined
 }
+
+export const isTagged = (error: unknown): error is { readonly _tag: string } => tagOf(error) !== undefined

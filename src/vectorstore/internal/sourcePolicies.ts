@@ -1,6 +1,7 @@
 /** The policies around several stores: `FaultTolerance` without its inference of kinds and errors, which callers state. */
-import { type Duration, Effect, Predicate, type Scope } from "effect"
+import { type Duration, Effect, type Scope } from "effect"
 import * as FaultTolerance from "../../FaultTolerance.ts"
+import { isTagged } from "../../internal/foreign.ts"
 import type { InvalidOptions } from "../../InvalidOptions.ts"
 import { ProviderError, ServiceUnavailableError } from "../../ProviderError.ts"
 import type { Served } from "../../Served.ts"
@@ -74,8 +75,5 @@ export const providerError = (provider: string, operation: string, error: Failin
       ...(error.retryAfter === undefined ? {} : { retryAfter: error.retryAfter })
     })
   }).causedBy(error)
-
-const isTagged = (error: unknown): error is { readonly _tag: string } =>
-  Predicate.hasProperty(error, "_tag") && typeof error._tag === "string"
 
 export const tagged = (error: unknown): { readonly _tag: string } => isTagged(error) ? error : { _tag: "UnknownError" }
