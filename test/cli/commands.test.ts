@@ -32,34 +32,6 @@ const fails = Effect.fnUntraced(function*(
   return said
 })
 
-it.live("wrong usage is told with what is right", () =>
-  Effect.gen(function*() {
-    const home = yield* temporary
-    const env = { HOLDFAST_DIRECTORY: home }
-    // As processes: the exit code, and that no stack is printed.
-    yield* fails(["serve", "--prot", "1"], "--port", env, Holdfast.run)
-    yield* fails(["search", "words"], "A file stands where a folder should", {
-      HOLDFAST_DIRECTORY: import.meta.filename
-    }, Holdfast.run)
-    yield* fails(["serch", "words"], "search")
-    yield* fails(["search", "  "], "Give words", env)
-    yield* fails(["search", "words", "--limit", "0"], "between 1 and 100")
-    yield* fails(["eval", "--store", "memory", "--down", "neon"], "--down is for the unified store")
-    yield* fails(["search", "words", "--limit", "10000"], "between 1 and 100")
-    yield* fails(["serve"], "variable HOLDFAST_PORT is wrong: Expected", { ...env, HOLDFAST_PORT: "no port" })
-    yield* fails(["serve", "--port", "70000"], "between 0 and 65535", env)
-    yield* fails(["ingest", import.meta.dirname], "start `holdfast serve` first", {
-      ...env,
-      OPENAI_API_KEY: "sk-none",
-      OPENAI_VECTORSTORE: "vs_none"
-    })
-    yield* fails(["search", "words"], "variable LOG_LEVEL is wrong", { ...env, LOG_LEVEL: "loud" })
-    for (const url of ["db", "user:very-secret@host", "mysql://host/db"]) {
-      const said = yield* fails(["serve", "--port", "0"], "DATABASE_URL is no address", { ...env, DATABASE_URL: url })
-      assert.notInclude(said, "very-secret")
-    }
-  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), alongside)
-
 it.live("plays an incident by the ways of calling that were asked for", () =>
   Effect.gen(function*() {
     const { code, stdout } = yield* Holdfast.here(
@@ -125,6 +97,34 @@ it("what documents hold does nothing to the terminal", () => {
   assert.notMatch(stripVTControlCharacters(text), /(?!\n)\p{Cc}/u)
   assert.notInclude(text, "\u001b[2J")
 })
+
+it.live("wrong usage is told with what is right", () =>
+  Effect.gen(function*() {
+    const home = yield* temporary
+    const env = { HOLDFAST_DIRECTORY: home }
+    // As processes: the exit code, and that no stack is printed.
+    yield* fails(["serve", "--prot", "1"], "--port", env, Holdfast.run)
+    yield* fails(["search", "words"], "A file stands where a folder should", {
+      HOLDFAST_DIRECTORY: import.meta.filename
+    }, Holdfast.run)
+    yield* fails(["serch", "words"], "search")
+    yield* fails(["search", "  "], "Give words", env)
+    yield* fails(["search", "words", "--limit", "0"], "between 1 and 100")
+    yield* fails(["eval", "--store", "memory", "--down", "neon"], "--down is for the unified store")
+    yield* fails(["search", "words", "--limit", "10000"], "between 1 and 100")
+    yield* fails(["serve"], "variable HOLDFAST_PORT is wrong: Expected", { ...env, HOLDFAST_PORT: "no port" })
+    yield* fails(["serve", "--port", "70000"], "between 0 and 65535", env)
+    yield* fails(["ingest", import.meta.dirname], "start `holdfast serve` first", {
+      ...env,
+      OPENAI_API_KEY: "sk-none",
+      OPENAI_VECTORSTORE: "vs_none"
+    })
+    yield* fails(["search", "words"], "variable LOG_LEVEL is wrong", { ...env, LOG_LEVEL: "loud" })
+    for (const url of ["db", "user:very-secret@host", "mysql://host/db"]) {
+      const said = yield* fails(["serve", "--port", "0"], "DATABASE_URL is no address", { ...env, DATABASE_URL: url })
+      assert.notInclude(said, "very-secret")
+    }
+  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), alongside)
 
 it.live("a port in use is told before anything is started", () =>
   Effect.gen(function*() {

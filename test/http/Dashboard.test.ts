@@ -1,5 +1,5 @@
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
-import { assert, it } from "@effect/vitest"
+import { afterAll, assert, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer, Metric, Redacted, Scope } from "effect"
 import { HttpRouter, HttpServer } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiMiddleware } from "effect/http-api"
@@ -24,7 +24,7 @@ import * as OperatorToken from "../../src/http/OperatorToken.ts"
 import * as Pipeline from "../../src/Pipeline.ts"
 import * as ServiceLevel from "../../src/ServiceLevel.ts"
 import * as Telemetry from "../../src/Telemetry.ts"
-import { absent, browser, executablePath } from "../browser.ts"
+import { absent, close, executablePath, openPage } from "../browser.ts"
 
 const Api = HttpApi.make("theirs").add(OperationsApi)
 const token = "an-operator's-token"
@@ -112,25 +112,20 @@ const start = Effect.fnUntraced(function*(port: number) {
 
 const open = Effect.fnUntraced(
   function*(url: string, options: { readonly dark?: boolean; readonly width?: number } = {}) {
-    const errors: Array<string> = []
-    const chromium = yield* browser
-    const page = yield* Effect.promise(async () => {
-      const page = await chromium.newPage({
-        viewport: { width: options.width ?? 1280, height: 900 },
-        colorScheme: options.dark === true ? "dark" : "light",
-        reducedMotion: "reduce"
-      })
-      page.on("pageerror", (error) => errors.push(String(error)))
-      page.on("console", (message) => {
-        if (message.type() === "error") errors.push(message.text())
-      })
-      await page.goto(url)
-      await page.locator("#stream.live").waitFor()
-      return page
+    const opened = yield* openPage({
+      viewport: { width: options.width ?? 1280, height: 900 },
+      colorScheme: options.dark === true ? "dark" : "light",
+      reducedMotion: "reduce"
     })
-    return { page, errors }
+    yield* Effect.promise(async () => {
+      await opened.page.goto(url)
+      await opened.page.locator("#stream.live").waitFor()
+    })
+    return opened
   }
 )
+
+afterAll(close)
 
 const violations = (page: Page) =>
   Effect.promise(async () => {
@@ -183,7 +178,7 @@ it.live("shows an outage as it happens, and lets an operator act with the token"
     yield* Effect.promise(() => page.locator("#events li", { hasText: "breaker close: openai.search" }).waitFor())
     assert.deepStrictEqual(errors, [])
   }).pipe(Effect.scoped)
-}, 60_000)
+}, alongside)
 
 it.live("who comes late sees what was, and the keyboard keeps its place", (ctx) => {
   if (executablePath === undefined) return ctx.skip(absent)
@@ -268,31 +263,6 @@ it.live("who comes late sees what was, and the keyboard keeps its place", (ctx) 
   }).pipe(Effect.scoped)
 }, alongside)
 
-it.effect("a level that is held is shown with the operator's reason, since when and until when", () =>
-  Effect.gen(function*() {
-    const level = yield* ServiceLevel.make({ service: "unified" })
-    const shown = levelOf(level)
-    yield* level.degrade("openai is down")
-    yield* TestClock.adjust("1 minute")
-    yield* shown.hold(2, "maintenance", "1 hour")
-    assert.deepStrictEqual(yield* shown.status, {
-      rank: 2,
-      name: "basic_service",
-      since: 60_000,
-      reasons: ["maintenance"],
-      heldUntil: 3_660_000
-    })
-    yield* shown.hold(0, "drill", Infinity)
-    assert.deepInclude(yield* shown.status, { rank: 0, reasons: ["drill"], heldUntil: null })
-    yield* shown.release
-    assert.deepStrictEqual(yield* shown.status, {
-      rank: 1,
-      name: "reduced_functionality",
-      since: 0,
-      reasons: ["openai is down"]
-    })
-  }))
-
 it.live("says when the stream is lost, and goes on after the server is back", (ctx) => {
   if (executablePath === undefined) return ctx.skip(absent)
   return Effect.gen(function*() {
@@ -344,6 +314,31 @@ it.live("is accessible and complete in light, dark and on a phone, under its pol
     assert.include(response.headers.get("content-security-policy") ?? "", "script-src 'self'")
   }).pipe(Effect.scoped)
 }, alongside)
+
+it.effect("a level that is held is shown with the operator's reason, since when and until when", () =>
+  Effect.gen(function*() {
+    const level = yield* ServiceLevel.make({ service: "unified" })
+    const shown = levelOf(level)
+    yield* level.degrade("openai is down")
+    yield* TestClock.adjust("1 minute")
+    yield* shown.hold(2, "maintenance", "1 hour")
+    assert.deepStrictEqual(yield* shown.status, {
+      rank: 2,
+      name: "basic_service",
+      since: 60_000,
+      reasons: ["maintenance"],
+      heldUntil: 3_660_000
+    })
+    yield* shown.hold(0, "drill", Infinity)
+    assert.deepInclude(yield* shown.status, { rank: 0, reasons: ["drill"], heldUntil: null })
+    yield* shown.release
+    assert.deepStrictEqual(yield* shown.status, {
+      rank: 1,
+      name: "reduced_functionality",
+      since: 0,
+      reasons: ["openai is down"]
+    })
+  }))
 
 it("weighs less than 300 kB, scripts and all", () => {
   const require = createRequire(import.meta.url)

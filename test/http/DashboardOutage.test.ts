@@ -1,11 +1,13 @@
-import { assert, it } from "@effect/vitest"
+import { afterAll, assert, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import { OpenAiEmulator } from "../../src/testing/OpenAiEmulator.ts"
-import { absent, browser, executablePath } from "../browser.ts"
+import { absent, close, executablePath, openPage } from "../browser.ts"
 import * as Holdfast from "../cli/holdfast.ts"
 import * as Embedded from "../embedded.ts"
 
 const token = "an-operator's-token"
+
+afterAll(close)
 
 it.live("shows an outage of the running server's primary as it happens, and opens a circuit by hand", (ctx) => {
   if (executablePath === undefined) return ctx.skip(absent)
@@ -18,7 +20,6 @@ it.live("shows an outage of the running server's primary as it happens, and open
       OPENAI_BASE_URL: emulator.url,
       OPENAI_VECTORSTORE: emulator.vectorStore
     })
-    const chromium = yield* browser
     const url = yield* Holdfast.says(running, /serving at (http:\/\/\S+)/)
     let asked = 0
     const search = Effect.promise(async () => {
@@ -26,16 +27,10 @@ it.live("shows an outage of the running server's primary as it happens, and open
       const { answer } = await response.json() as { readonly answer: { readonly provider: string } }
       return answer.provider
     })
-    const errors: Array<string> = []
-    const page = yield* Effect.promise(async () => {
-      const page = await chromium.newPage({ viewport: { width: 1280, height: 900 }, reducedMotion: "reduce" })
-      page.on("pageerror", (error) => errors.push(String(error)))
-      page.on("console", (message) => {
-        if (message.type() === "error") errors.push(message.text())
-      })
+    const { errors, page } = yield* openPage({ viewport: { width: 1280, height: 900 }, reducedMotion: "reduce" })
+    yield* Effect.promise(async () => {
       await page.goto(url)
       await page.locator("#stream.live").waitFor()
-      return page
     })
     assert.strictEqual(yield* search, "openai")
     const lane = page.locator(".lane", { hasText: "openai/search" })

@@ -40,7 +40,8 @@ describe("the model", () => {
   })
 
   it("the same seed gives the same bytes, another seed others", () => {
-    const bytes = (seed: number) => JSON.stringify(Simulation.run(scenario("brown-out"), holdfast(), seed))
+    const short = { ...scenario("brown-out"), seconds: 40, faultEnds: 40 }
+    const bytes = (seed: number) => JSON.stringify(Simulation.run(short, holdfast(), seed))
     assert.strictEqual(bytes(3), bytes(3))
     assert.notStrictEqual(bytes(3), bytes(4))
   })

@@ -52,12 +52,12 @@ layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("NeonStore
     () =>
       Effect.gen(function*() {
         // The beginnings of real texts: what is ranked is the same, what is stored a third.
-        const documents = (yield* scifact.documents).slice(0, 2_050)
+        const documents = (yield* scifact.documents).slice(0, 1_050)
           .map((document) => Document.make({ ...document, content: document.content.slice(0, 500) }))
         const queries = (yield* scifact.queries).filter((_, i) => i % 12 === 0)
         // Neighbours in 256 dimensions are as hard to find as in 1,536, and cost a sixth.
         const space = Embedder.layerLocal({ dimensions: 256 })
-        const neon = yield* Effect.provide(NeonStore.make({ schema: "ranks", indexFrom: 2_000 }), space)
+        const neon = yield* Effect.provide(NeonStore.make({ schema: "ranks", indexFrom: 1_000 }), space)
         const memory = yield* Effect.provide(MemoryStore.make(), space)
         yield* neon.addMany(documents)
         yield* memory.addMany(documents)
