@@ -1,13 +1,13 @@
 /**
  * `npm run mutations`: plants bugs that such a library might have, one after the other, in a copy of the tree, and shows
- * which test finds each. Exits with 1 where one is not found, or where a place is no longer there.
+ * which test finds each. Exits with 1 where one is not found, or where a place is not there, or not alone.
  */
 import { spawn } from "node:child_process"
 import { cp, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 
-interface Mutation {
+export interface Mutation {
   readonly bug: string
   readonly file: string
   readonly find: string
@@ -19,7 +19,7 @@ const chaos = "test/testing/ChaosRun.test.ts"
 const models = "test/testing/ModelCheck.test.ts"
 const circuit = "test/internal/circuitCore.test.ts"
 
-const mutations: ReadonlyArray<Mutation> = [
+export const mutations: ReadonlyArray<Mutation> = [
   {
     bug: "a permit is lost at the end of an attempt",
     file: "src/internal/pipelineAttempt.ts",
@@ -37,8 +37,8 @@ const mutations: ReadonlyArray<Mutation> = [
   {
     bug: "a window's edge is one instant off",
     file: "src/internal/rateLimitCore.ts",
-    find: "starts[head + freeing]! + windowMillis - from",
-    replace: "starts[head + freeing]! + windowMillis - from + 1",
+    find: "startOf(freeing) + windowMillis - from",
+    replace: "startOf(freeing) + windowMillis - from + 1",
     tests: [models]
   },
   {
@@ -51,7 +51,7 @@ const mutations: ReadonlyArray<Mutation> = [
   {
     bug: "an old answer is served after a refused authorization",
     file: "src/ResponseCache.ts",
-    find: "return !unqualified.has(error.category)",
+    find: "return !unqualified.has(category)",
     replace: "return true",
     tests: [chaos, "test/ResponseCache.test.ts"]
   },
@@ -120,6 +120,10 @@ const mutations: ReadonlyArray<Mutation> = [
   }
 ]
 
+/** The text with the bug in it; `undefined` where the place is not there, or there is another like it. */
+export const placed = (text: string, { find, replace }: Mutation): string | undefined =>
+  text.split(find).length === 2 ? text.replace(find, () => replace) : undefined
+
 const run = (
   folder: string,
   tests: ReadonlyArray<string>
@@ -145,29 +149,35 @@ const run = (
   })
 
 const root = join(import.meta.dirname, "..")
-const folder = await mkdtemp(join(tmpdir(), "holdfast-mutations-"))
-let missed = 0
-try {
-  for (const name of ["src", "test", "package.json", "tsconfig.json", "vitest.config.ts"]) {
-    await cp(join(root, name), join(folder, name), { recursive: true })
-  }
-  await symlink(join(root, "node_modules"), join(folder, "node_modules"))
-  for (const { bug, file, find, replace, tests } of mutations) {
-    const path = join(folder, file)
-    const original = await readFile(path, "utf8")
-    if (!original.includes(find)) {
-      missed++
-      console.log(`NO PLACE  ${bug}: ${file} has no ${JSON.stringify(find)}`)
-      continue
+const plantAll = async (): Promise<void> => {
+  const folder = await mkdtemp(join(tmpdir(), "holdfast-mutations-"))
+  let missed = 0
+  try {
+    for (const name of ["src", "test", "package.json", "tsconfig.json", "vitest.config.ts"]) {
+      await cp(join(root, name), join(folder, name), { recursive: true })
     }
-    await writeFile(path, original.replace(find, replace))
-    const { failed, first } = await run(folder, tests)
-    await writeFile(path, original)
-    if (!failed) missed++
-    console.log(`${failed ? "found    " : "MISSED   "} ${bug}${failed ? `: ${first}` : ""}`)
+    await symlink(join(root, "node_modules"), join(folder, "node_modules"))
+    for (const mutation of mutations) {
+      const { bug, file, find, tests } = mutation
+      const path = join(folder, file)
+      const original = await readFile(path, "utf8")
+      const planted = placed(original, mutation)
+      if (planted === undefined) {
+        missed++
+        console.log(`NO PLACE  ${bug}: ${file} has not one ${JSON.stringify(find)}`)
+        continue
+      }
+      await writeFile(path, planted)
+      const { failed, first } = await run(folder, tests)
+      await writeFile(path, original)
+      if (!failed) missed++
+      console.log(`${failed ? "found    " : "MISSED   "} ${bug}${failed ? `: ${first}` : ""}`)
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true })
   }
-} finally {
-  await rm(folder, { recursive: true, force: true })
+  console.log(`${mutations.length - missed} of ${mutations.length} planted bugs were found`)
+  process.exitCode = missed === 0 ? 0 : 1
 }
-console.log(`${mutations.length - missed} of ${mutations.length} planted bugs were found`)
-process.exitCode = missed === 0 ? 0 : 1
+
+if (import.meta.main) await plantAll()
