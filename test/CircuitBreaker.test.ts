@@ -1112,6 +1112,22 @@ it.effect("snapshot and restore: the window goes on ageing, and a clock that is 
     assert.strictEqual(yield* later.state("open"), "ReadyToProbe")
   }))
 
+it.effect("restore: counts are not put into a window of another shape", () =>
+  Effect.gen(function*() {
+    const options = { ...plain, failureThreshold: false } as const
+    const first = yield* CircuitBreaker.make({ ...options, monitorWindow: "10 seconds" })
+    yield* times(4, fail(first))
+    const snapshot = yield* first.snapshot
+    for (const other of [{ monitorWindow: "1 minute" }, { monitorWindow: "10 seconds", monitorBuckets: 5 }] as const) {
+      const breaker = yield* CircuitBreaker.make({ ...options, ...other })
+      yield* breaker.restore(snapshot)
+      assert.strictEqual((yield* breaker.status()).calls, 0)
+    }
+    const same = yield* CircuitBreaker.make({ ...options, monitorWindow: "10 seconds" })
+    yield* same.restore(snapshot)
+    assert.strictEqual((yield* same.status()).calls, 4)
+  }))
+
 it.effect("a clock that is set back holds nobody longer than was planned", () =>
   Effect.gen(function*() {
     yield* TestClock.adjust("1 hour")

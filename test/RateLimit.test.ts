@@ -289,6 +289,19 @@ it.effect("when the clock is set back, what was left to wait is left to wait", (
     }
   }))
 
+it.effect("when the clock is set back, whoever waits has the patience that was left", () =>
+  Effect.gen(function*() {
+    yield* TestClock.setTime(7_200_000)
+    const limit = yield* RateLimit.make({ limit: 1, maxWait: "2 seconds" })
+    yield* limit.take()
+    const patient = yield* fork(limit.take())
+    yield* TestClock.setTime(3_600_000)
+    yield* limit.holdUntil(3_600_000 + 1_500)
+    assert.isUndefined(patient.pollUnsafe())
+    yield* limit.holdUntil(3_600_000 + 2_500)
+    assert.instanceOf(yield* Effect.flip(Fiber.join(patient)), RateLimit.RateLimited)
+  }))
+
 it.effect(
   "interruption law: whatever is interrupted, those who stay start as if the others had not come",
   () =>

@@ -187,3 +187,16 @@ it("agrees with the model on long random sequences with many calls at once", () 
     }
   }
 })
+
+it("a circuit that closed again takes calls at once, one that was retired never does", () => {
+  const core = new CircuitCore(settingsOf(), "a", start)
+  const reopened = (): number => {
+    core.command("ForceOpen", start)
+    core.command("ForceClose", start)
+    return core.era
+  }
+  assert.strictEqual(reopened(), core.admit(start))
+  assert.isAtLeast(core.era, 0)
+  core.retire()
+  assert.strictEqual(reopened(), -1)
+})
