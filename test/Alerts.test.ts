@@ -416,4 +416,7 @@ it("a clock that is set back neither keeps a rule from firing nor lets it fire s
   const [, back] = transition(later, true, 0, rules)
   assert.deepStrictEqual(transition(back, true, 9_999, rules)[0], undefined)
   assert.deepStrictEqual(transition(back, true, 10_000, rules)[0], "Fired")
+  // It has fired for a minute, before and after.
+  const [, firing] = transition({ _tag: "Firing", since: hour, at: hour + 60_000 }, true, 0, rules)
+  assert.deepStrictEqual(firing, { _tag: "Firing", since: -60_000, at: 0 })
 })

@@ -25,6 +25,14 @@ it("each jitter spreads over its band", () => {
   assert.strictEqual(at("decorrelated", 0.99, 900), 1000)
 })
 
+it("the longest wait is one that there may be", () => {
+  const to = (jitter: Backoff.Jitter) =>
+    [1, 2, 3, 4].map((n) => Backoff.longest({ ...settings, jitter, maxMillis: 1000, jitterFactor: 0.25 }, n))
+  for (const jitter of ["none", "full", "equal"] as const) assert.deepStrictEqual(to(jitter), [100, 200, 400, 800])
+  assert.deepStrictEqual(to("decorrelated"), [300, 900, 1000, 1000])
+  assert.deepStrictEqual(to("proportional"), [125, 250, 500, 1000])
+})
+
 const Random01 = Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 0.999_999 }))
 const Case = Schema.Struct({
   jitter: Schema.Literals(kinds),

@@ -14,6 +14,7 @@ import * as Pipeline from "../src/Pipeline.ts"
 import { NetworkError, ProviderError, RateLimitError, ServiceUnavailableError } from "../src/ProviderError.ts"
 import type { RateLimited } from "../src/RateLimit.ts"
 import * as Retry from "../src/Retry.ts"
+import * as RetryBudget from "../src/RetryBudget.ts"
 import { type Recorder, Telemetry } from "../src/Telemetry.ts"
 
 const call = { operation: "get", idempotent: true } as const
@@ -475,6 +476,33 @@ it.effect("a budget ends the retries of all calls together", () =>
     // 20 calls, the bucket of 10, and a tenth of a token for each call.
     assert.strictEqual(runs.count, 20 + 11)
     assert.strictEqual((yield* pipeline.budget!.stats).withdrawn, 11)
+  }))
+
+it.effect("every call fills the budget, the first one of an effect as well as those after it", () =>
+  Effect.gen(function*() {
+    for (const stage of [{}, { timeout: "1 second" }, { hedge: { delay: "1 second" } }] as const) {
+      const budget = yield* RetryBudget.make({ floorPerSecond: 0 })
+      yield* budget.withdraw(10)
+      const pipeline = yield* Pipeline.make({ provider: "p", retry: { budget }, ...stage })
+      const protect = pipeline.protect(call)(Effect.succeed(1))
+      for (let i = 0; i < 20; i++) yield* protect
+      assert.closeTo((yield* budget.stats).balance, 2, 1e-9, JSON.stringify(stage))
+    }
+  }))
+
+it.effect("no attempt starts later than maxElapsed after the call", () =>
+  Effect.gen(function*() {
+    for (const stage of [{}, { timeout: "1 second" }, { hedge: { delay: "1 minute" } }] as const) {
+      const retry = { maxRetries: 10, baseDelay: "100 millis", jitter: "none", maxElapsed: "1 second" } as const
+      const pipeline = yield* Pipeline.make({ provider: "p", retry, ...stage })
+      const starts: Array<number> = []
+      const began = yield* Clock.currentTimeMillis
+      const late = Effect.andThen(Effect.map(Clock.currentTimeMillis, (now) => starts.push(now - began)), down)
+      const fiber = yield* late.pipe(pipeline.protect(call), Effect.flip, Effect.forkChild)
+      yield* TestClock.adjust("1 minute")
+      assert.strictEqual(Retry.whyGivenUp(yield* Fiber.join(fiber)), "ElapsedTooLong", JSON.stringify(stage))
+      assert.deepStrictEqual(starts, [0, 100, 300, 700])
+    }
   }))
 
 it.effect("a hedge answers when the first attempt is silent, pays from the budget, and the loser is neutral", () =>

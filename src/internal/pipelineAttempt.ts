@@ -34,6 +34,9 @@ type Answer = "Admitted" | "Refused" | "AwaitLimit" | "AwaitPermit"
 /** The longest that a `Retry-After` holds the provider back; whoever wants more says so again. */
 const maxHoldMillis = 3_600_000
 
+/** A time that nobody wants to know, since a look at the clock costs 45 ns. No clock says so: a test's begins at 0. */
+export const noTime = -1
+
 export const interrupted: AnyExit = Exit.interrupt()
 /** What all runs of one `protect` share. */
 export interface Plan {
@@ -44,7 +47,7 @@ export interface Plan {
   readonly single: boolean
   /** Whether the time matters even where the circuit is closed. */
   readonly clocked: boolean
-  /** Deals with a failure by further attempts, where there may be any. `startedAt` is 0 where nobody wants to know. */
+  /** Deals with a failure by further attempts, where there may be any. `startedAt` may be `noTime`. */
   readonly recover:
     | ((plan: Plan, startedAt: number, cause: Cause.Cause<unknown>) => AnyEffect)
     | undefined
@@ -69,8 +72,8 @@ export abstract class Attempt implements Bulkhead.Lease, RateLimit.Lease {
   held = false
   /** Whether it has taken from the rate limit. */
   taken = false
-  /** When it was admitted; 0 where nobody wants to know, since a look at the clock costs 45 ns. */
-  protected at = 0
+  /** When it was admitted, or `noTime`. */
+  protected at = noTime
   protected token: number = REFUSED
   protected phase: Phase = "Asking"
   protected failure: Failed | undefined = undefined
@@ -107,7 +110,7 @@ export abstract class Attempt implements Bulkhead.Lease, RateLimit.Lease {
     this.clock = look(plan, fiber).clock
     this.circuit = circuitOf(plan)
     this.taken = false
-    this.at = 0
+    this.at = noTime
     this.phase = "Asking"
     if (!plan.single) plan.stages.retry?.budget?.deposit()
   }
@@ -130,7 +133,7 @@ export abstract class Attempt implements Bulkhead.Lease, RateLimit.Lease {
   ask(): Answer {
     const { call, clocked, stages: { bulkhead, predictor, rateLimit } } = this.plan
     const { circuit } = this
-    const now = clocked || (circuit !== undefined && circuit.era < 0) ? this.now() : 0
+    const now = clocked || (circuit !== undefined && circuit.era < 0) ? this.now() : noTime
     if (now >= this.deadlineAt) return this.refuse(fail(this.exceeded()), now)
     if (circuit !== undefined && circuit.peek(now) > 0) return this.refuse(circuit.refused(now), now)
     if (rateLimit !== undefined && !this.taken) {
@@ -332,7 +335,7 @@ export abstract class Attempt implements Bulkhead.Lease, RateLimit.Lease {
   }
 
   private latency(now: number): number {
-    return this.at === 0 ? 0 : now - this.at
+    return this.at === noTime ? 0 : now - this.at
   }
 
   /** How many attempts of the call were before this one. */

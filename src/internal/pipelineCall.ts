@@ -5,7 +5,7 @@ import type { Recorder } from "../Telemetry.ts"
 import { runningFiber } from "./deadlineRun.ts"
 import { liveClock } from "./liveClock.ts"
 import { beginApart } from "./pipelineApart.ts"
-import { deadlineOf, type Plan, until } from "./pipelineAttempt.ts"
+import { deadlineOf, noTime, type Plan, until } from "./pipelineAttempt.ts"
 import { inPlace } from "./pipelineInPlace.ts"
 import { type AnyEffect, type AnyFiber, type Call, spanAttributes, type Stages, type Work } from "./pipelineStages.ts"
 import { RetryRun } from "./retryRun.ts"
@@ -75,7 +75,7 @@ const hedged = (stages: Stages, hedge: Hedge.Service, call: Call, work: Work): A
   return Effect.withFiber((fiber) => isTraced(fiber) ? traced(fiber, call, whole) : whole)
 }
 
-/** The attempts after the first. `startedAt` is 0 where nobody wants to know. */
+/** The attempts after the first. `startedAt` may be `noTime`. */
 const again = (
   stages: Stages,
   call: Call,
@@ -85,7 +85,7 @@ const again = (
 ): AnyEffect => {
   const { latencies, recorder } = call.shared
   const expected = latencies?.quantile(0.5, 1, startedAt) ?? stages.attemptMillis
-  const run = new RetryRun(stages.retry!, call, startedAt === 0 ? undefined : startedAt, expected)
+  const run = new RetryRun(stages.retry!, call, startedAt === noTime ? undefined : startedAt, expected)
   if (recorder === undefined) return run.recover(cause, unit)
   let retried = false
   const retry = (now: number): void => {
