@@ -424,6 +424,20 @@ it.effect.prop(
     }).pipe(Effect.provide(layer()))
 )
 
+it.effect("what hedges cost is spent from the budget, too", () =>
+  Effect.gen(function*() {
+    const measurements = yield* Telemetry.Measurements
+    const pipeline = yield* Pipeline.make({ provider: "openai", retry: true, hedge: { delay: "100 millis" } })
+    yield* measurements.watch("openai", { budget: pipeline.budget })
+    const slow = Effect.sleep("150 millis").pipe(pipeline.protect({ operation: "search", idempotent: true }))
+    const fiber = yield* Effect.forkChild(slow)
+    yield* TestClock.adjust("1 second")
+    yield* Fiber.join(fiber)
+    const shown = seriesOf(yield* PrometheusMetrics.format())
+    assert.strictEqual(shown.get(`ft_retry_budget_spent_total{service="openai"}`), 1)
+    assert.strictEqual(shown.get(`ft_hedges_total{service="openai",operation="search"}`), 1)
+  }).pipe(Effect.scoped, Effect.provide(layer())))
+
 it.effect("counts what a pipeline does: attempts by number, calls by what retry had to do with them, and its budget", () =>
   Effect.gen(function*() {
     const measurements = yield* Telemetry.Measurements

@@ -150,8 +150,8 @@ it.effect("a promise function is aborted at the limit by its own signal, and onl
 
 it.effect("a foreign promise that answers twice ends once, and what it throws when asked is its rejection", () =>
   Effect.gen(function*() {
-    const ends: Array<Exit.Exit<unknown, unknown>> = []
-    const onEnd = (exit: Exit.Exit<unknown, unknown>): void => void ends.push(exit)
+    const ends: Array<readonly [Exit.Exit<unknown, unknown>, late: boolean]> = []
+    const onEnd = (exit: Exit.Exit<unknown, unknown>, late: boolean): void => void ends.push([exit, late])
     // oxlint-disable unicorn/no-thenable -- that is what it is
     const twice: PromiseLike<number> = {
       then: (resolve, reject) => {
@@ -169,7 +169,7 @@ it.effect("a foreign promise that answers twice ends once, and what it throws wh
     assert.strictEqual(yield* Timeout.promise("1 second", () => twice, { onEnd }), 1)
     const thrown = yield* Effect.flip(Timeout.promise("1 second", () => throwing, { onEnd, catch: String }))
     assert.strictEqual(thrown, "Error: not today")
-    assert.deepStrictEqual(ends, [Exit.succeed(1), Exit.fail("Error: not today")])
+    assert.deepStrictEqual(ends, [[Exit.succeed(1), false], [Exit.fail("Error: not today"), false]])
   }))
 
 it.effect("a limit below zero is over, and told as zero", () =>

@@ -119,6 +119,12 @@ it.effect("tells in the call's span how a circuit opens, refuses, tries and clos
       ["breaker.refused"],
       ["breaker.half_open", "breaker.closed"]
     ])
+    assert.deepStrictEqual(calls.flatMap(({ events }) => events.map(([, , attributes]) => attributes)), [
+      { "ft.circuit": "p/get", "error.type": "NETWORK" },
+      { "ft.circuit": "p/get", "error.type": "CircuitOpen" },
+      { "ft.circuit": "p/get" },
+      { "ft.circuit": "p/get" }
+    ])
     assert.deepStrictEqual(calls.map(failed), ["NETWORK", "NETWORK", "CircuitOpen", undefined])
     assert.lengthOf(yield* named("p.get attempt"), 3, "who is refused makes no attempt")
   }).pipe(Effect.provide(traced)))

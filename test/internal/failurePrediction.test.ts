@@ -119,6 +119,16 @@ it("a flat stream, constant zeros and a drift within the usual raise nothing", (
   }
 })
 
+it("a tail that there always was raises nothing", () => {
+  for (const every of [20, 30, 40]) {
+    const trend = new CallTrend()
+    for (let call = 0, now = 0; call < 5_000; call++, now += 400) {
+      trend.record(false, call % every === 0 ? 500 : 20 + (call * 7) % 13, now)
+      assert.isFalse(trend.predict(now).alarmed, `every ${every}th, call ${call}`)
+    }
+  }
+})
+
 it("an alarm ends when the calls are as usual again, and after a long gap", () => {
   const trend = new CallTrend()
   let now = usual(trend, 30)
