@@ -64,7 +64,8 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
           const methods = HttpServerError.isHttpServerError(error) && error.reason._tag === "RouteNotFound"
             ? allowed(request.url)
             : []
-          return methods.length > 0
+          // A path that is too long for the router takes no method at all.
+          return methods.length > 0 && !methods.some((method) => method === request.method)
             ? Effect.succeed(HttpServerResponse.empty({ status: 405, headers: { allow: methods.join(", ") } }))
             : Effect.fail(error)
         })
@@ -163,7 +164,7 @@ const allowTable = <Id extends string, Groups extends HttpApiGroup.Constraint>(
   api: HttpApi.HttpApi<Id, Groups>,
   routes: NonNullable<Options["routes"]>
 ) => {
-  const table = FindMyWay.make<true>()
+  const table = FindMyWay.make<true>({ maxParamLength: Infinity })
   for (const [method, path] of routes) table.on(method, path, true)
   HttpApi.reflect(api, {
     onGroup: () => {},

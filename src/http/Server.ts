@@ -15,6 +15,7 @@ import * as OperationsMetrics from "./OperationsMetrics.ts"
 import * as OperatorToken from "./OperatorToken.ts"
 import * as Probes from "./Probes.ts"
 import * as Settings from "./SettingsHandlers.ts"
+import { routerConfig } from "./VectorStoreApi.ts"
 import * as VectorStore from "./VectorStoreHandlers.ts"
 
 export interface Options {
@@ -94,7 +95,7 @@ export const canListen = (options: Pick<Options, "host" | "port">): Effect.Effec
 
 /** Listens and serves. Gives the address as `HttpServer`. */
 export const layer = (options: Options) =>
-  HttpRouter.serve(routes(options), { disableLogger: true, disableListenLog: true }).pipe(
+  HttpRouter.serve(routes(options), { disableLogger: true, disableListenLog: true, routerConfig }).pipe(
     Layer.provideMerge(listen(options))
   )
 

@@ -1,4 +1,4 @@
-/** Search and documents below `/api/vectorstore`, as a group that any `HttpApi` can add. */
+/** Search and documents below `/api/vectorstore`, as a group that any `HttpApi` can add. Its server wants `routerConfig`. */
 import { Schema } from "effect"
 import { HttpApi, HttpApiEndpoint, HttpApiGroup, HttpApiMiddleware, HttpApiSchema, OpenApi } from "effect/http-api"
 import * as Served from "../Served.ts"
@@ -68,6 +68,12 @@ const ItemReport = Schema.Struct({
 
 const readErrors = [BadRequest, Unprocessable, NobodyAnswered, TooManyRequests, TimeIsUp, Broken] as const
 const params = { id: DocumentId }
+
+/**
+ * For `HttpRouter.serve`, as `routerConfig`: by itself the router finds no path with a part of more than 100 characters, and
+ * ids of documents may have 512.
+ */
+export const routerConfig = { maxParamLength: 512 } as const
 
 /** Every change says who took it. */
 const Written = Schema.Struct({ id: DocumentId, provider: Schema.String })

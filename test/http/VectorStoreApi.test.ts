@@ -9,7 +9,7 @@ import * as ServerFile from "../../src/cli/ServerFile.ts"
 import * as Health from "../../src/Health.ts"
 import * as Boundary from "../../src/http/Boundary.ts"
 import { Library } from "../../src/http/Library.ts"
-import { VectorStoreApi } from "../../src/http/VectorStoreApi.ts"
+import { routerConfig, VectorStoreApi } from "../../src/http/VectorStoreApi.ts"
 import * as VectorStoreHandlers from "../../src/http/VectorStoreHandlers.ts"
 import { ProviderError, reasons, type ReasonTag, table } from "../../src/ProviderError.ts"
 import * as Served from "../../src/Served.ts"
@@ -30,7 +30,7 @@ const served = (store: Layer.Layer<Library>) =>
       Layer.provide(HttpApiMiddleware.layerProblemDetails({ includeDetails: true })),
       Layer.provide(Boundary.layer(Api, { maxBody: 65_536 }))
     ),
-    { disableLogger: true, disableListenLog: true }
+    { disableLogger: true, disableListenLog: true, routerConfig }
   ).pipe(
     Layer.provide(store),
     Layer.provide(Health.Health.layer({ providers: [{ name: "memory" }] })),
@@ -55,6 +55,19 @@ const send = (method: string, body: unknown): RequestInit => ({
   body: JSON.stringify(body),
   headers: { "content-type": "application/json" }
 })
+
+it.live("reads and deletes a document of the longest id there may be", () =>
+  Effect.gen(function*() {
+    for (const id of ["x".repeat(512), "\u{1f600}".repeat(256), "ü/".repeat(256)]) {
+      yield* request("/api/vectorstore/documents", send("POST", { id, content: "Sunlight makes it." }))
+      const path = `/api/vectorstore/documents/${encodeURIComponent(id)}`
+      assert.strictEqual((yield* request(path)).body.id, id)
+      assert.strictEqual((yield* request(path, send("PUT", {}))).status, 405)
+      assert.strictEqual((yield* request(path, { method: "DELETE" })).status, 204)
+    }
+    const longer = yield* request(`/api/vectorstore/documents/${"x".repeat(513)}`)
+    assert.strictEqual(longer.status, 404)
+  }).pipe(Effect.provide(served(library))))
 
 it.live("stores, finds, changes and deletes a document", () =>
   Effect.gen(function*() {
