@@ -198,10 +198,14 @@ const decode = <A>(
   found: Found,
   path: ReadonlyArray<string> = []
 ): Effect.Effect<A, InvalidSettings> =>
-  Effect.mapError(
-    Schema.decodeUnknownEffect(form)(value, strict),
-    ({ issue }) =>
-      invalid(problemsOf(issue, path).map(({ field, message }) => ({ field: asGiven(found, field), message })))
+  Schema.decodeUnknownEffect(form)(value, strict).pipe(
+    Effect.mapError(({ issue }) => invalid(problemsOf(issue, path))),
+    toldAsGiven(found)
+  )
+
+const toldAsGiven = (found: Found): <A>(self: Effect.Effect<A, InvalidSettings>) => Effect.Effect<A, InvalidSettings> =>
+  Effect.mapError(({ problems }) =>
+    invalid(problems.map(({ field, message }) => ({ field: asGiven(found, field), message })))
   )
 
 // -- what is in force ------------------------------------------------------------------------------------------------
@@ -279,11 +283,11 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       if (isDeeper(value, deepest)) {
         return yield* invalid([{ field: "", message: `must not be nested more than ${deepest} deep` }])
       }
-      const [own, { problems }] = namedServices(value)
-      yield* refuse(problems)
+      const [own, found] = namedServices(value)
+      yield* refuse(found.problems)
       const layers = { ...state.layers, [source]: how(state.layers[source], own) }
-      const next = yield* stateOf(layers, state.effective.version + 1)
-      yield* tell(state, next)
+      const next = yield* toldAsGiven(found)(stateOf(layers, state.effective.version + 1))
+      yield* toldAsGiven(found)(tell(state, next))
       const changed = differences(state.effective, next.effective)
       if (changed.length === 0) {
         state = { ...next, effective: { ...next.effective, version: state.effective.version } }

@@ -212,7 +212,7 @@ export const isObject = (value: unknown): value is Json =>
   typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** Where a setting of another name belongs. */
-const elsewhere: { readonly [path: string]: string } = {
+const elsewhere = new Map(Object.entries({
   retryConfig: "retry",
   circuitBreakerConfig: "circuitBreaker",
   breaker: "circuitBreaker",
@@ -223,15 +223,18 @@ const elsewhere: { readonly [path: string]: string } = {
   "fallback.cacheRetention": "cache.cacheRetention",
   "fallback.maxCacheSize": "cache.capacity",
   "cache.maxCacheSize": "cache.capacity"
-}
+}))
 
-const whole: { readonly [stage: string]: unknown } = {
+const whole = new Map<string, unknown>(Object.entries({
   timeout: 10_000,
   retry: {},
   circuitBreaker: {},
   predictor: {},
   bulkhead: {}
-}
+}))
+
+/** Has the fields that it was given and no others, whatever they are called. */
+const bare = (): { [key: string]: unknown } => Object.setPrototypeOf({}, null)
 
 /** What is found while settings get their own names. */
 export interface Found {
@@ -254,7 +257,7 @@ export const asGiven = ({ names }: Found, field: string): string => {
  * for a stage with its defaults. What is given twice is a problem.
  */
 const namedSection = (value: Json, at: string, found: Found): Json => {
-  const result: { [key: string]: unknown } = {}
+  const result = bare()
   const problem = (problem: Problem): void => void found.problems.push(problem)
   const put = (path: string, inner: unknown, given: string): void => {
     found.names.set(`${at}${path}`, `${at}${given}`)
@@ -266,18 +269,20 @@ const namedSection = (value: Json, at: string, found: Found): Json => {
       result[section] = inner
       return
     }
-    const into: { [key: string]: unknown } = isObject(known) ? { ...known } : {}
+    const into = Object.assign(bare(), isObject(known) ? known : {})
     if (key === undefined) Object.assign(into, inner)
     else if (key in into) problem({ field: `${at}${path}`, message: "is given twice" })
     else into[key] = inner
     result[section] = into
   }
-  const place = (path: string): string => elsewhere[path] ?? path
+  const place = (path: string): string => elsewhere.get(path) ?? path
+  /** A dot parts sections from fields, and is in the name of neither. */
+  const isName = (name: string, field: string): boolean => {
+    if (name.includes(".")) problem({ field: `${at}${field}`, message: "is no setting" })
+    return !name.includes(".")
+  }
   for (const [key, inner] of Object.entries(value)) {
-    if (key === "__proto__") {
-      problem({ field: `${at}${key}`, message: "is no setting" })
-      continue
-    }
+    if (!isName(key, key)) continue
     const section = place(key.replace(/Ms$/, ""))
     if (section === "providers" && isObject(inner)) {
       result["providers"] = Object.fromEntries(
@@ -287,11 +292,11 @@ const namedSection = (value: Json, at: string, found: Found): Json => {
         ])
       )
     } else if (!isObject(inner)) {
-      put(section, inner === true ? whole[section] ?? inner : inner, key)
+      put(section, inner === true ? whole.get(section) ?? inner : inner, key)
     } else {
       put(section, {}, key)
       for (const [name, own] of Object.entries(inner)) {
-        put(place(`${section}.${name.replace(/Ms$/, "")}`), own, `${key}.${name}`)
+        if (isName(name, `${key}.${name}`)) put(place(`${section}.${name.replace(/Ms$/, "")}`), own, `${key}.${name}`)
       }
     }
   }
