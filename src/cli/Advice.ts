@@ -1,10 +1,12 @@
 /** What to do about a failure, in words for who started the command. */
 import { Config } from "effect"
+import { InvalidOptions } from "../InvalidOptions.ts"
 import { ProviderError } from "../ProviderError.ts"
 
 /** A failure and what to do about it, without a stack. */
 export const tell = (error: unknown): string => {
   if (error instanceof Config.ConfigError) return ofConfiguration(error)
+  if (error instanceof InvalidOptions) return ofOptions(error)
   if (isOfFiles(error)) return `${error.path} cannot be written. ${ofFiles[error.code]} (${error.code})`
   if (!(error instanceof ProviderError)) return error instanceof Error ? error.message : String(error)
   const advice = error.provider === "neon"
@@ -19,6 +21,7 @@ const ofFiles: { readonly [code: string]: string } = {
   EACCES: "Change its rights, or choose another place: HOLDFAST_DIRECTORY=/a/folder",
   EPERM: "Change its rights, or choose another place: HOLDFAST_DIRECTORY=/a/folder",
   EROFS: "Its file system is read-only; choose another place: HOLDFAST_DIRECTORY=/a/folder",
+  ENOENT: "No folder can be made there; choose another place: HOLDFAST_DIRECTORY=/a/folder",
   ENOTDIR: "A file stands where a folder should; choose another place: HOLDFAST_DIRECTORY=/a/folder",
   EEXIST: "A file stands where a folder should; choose another place: HOLDFAST_DIRECTORY=/a/folder",
   ENOSPC: "The disk is full."
@@ -32,8 +35,22 @@ export const isOfFiles = (error: unknown): error is Error & { readonly code: str
 /** Effect writes the variable's name beneath what is wrong with it. */
 const ofConfiguration = ({ cause: { message } }: Config.ConfigError): string => {
   const [, wrong, name] = /^([^]*)\n\s+at \["(\w+)"\]$/.exec(message) ?? []
-  return name === undefined ? message : `The environment variable ${name} is wrong: ${wrong}. Change it, or unset it.`
+  return name === undefined || wrong === undefined ? message : wrongVariable(name, wrong)
 }
+
+/** Options that come from the environment alone. */
+const variables = new Map([
+  ["OperatorToken: token", "HOLDFAST_ADMIN_TOKEN"],
+  ["Alerts: url", "HOLDFAST_ALERT_WEBHOOK"]
+])
+
+const ofOptions = ({ field, message, module, why }: InvalidOptions): string => {
+  const name = variables.get(`${module}: ${field}`)
+  return name === undefined ? message : wrongVariable(name, `it ${why}`)
+}
+
+const wrongVariable = (name: string, wrong: string): string =>
+  `The environment variable ${name} is wrong: ${wrong}. Change it, or unset it.`
 
 const unreachable = "The database of DATABASE_URL does not answer. Is it running, and is its address right? " +
   "Without DATABASE_URL an embedded Postgres is used."

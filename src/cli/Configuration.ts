@@ -22,8 +22,12 @@ export const ShortDuration = Schema.String.pipe(
   })
 )
 
+const Positive = ShortDuration.check(
+  Schema.makeFilter((duration) => Duration.toMillis(duration) >= 1 || "it must be at least 1 ms")
+)
+
 const duration = (name: string, fallback: Duration.Input) =>
-  Config.schema(ShortDuration, name).pipe(Config.withDefault(Duration.fromInputUnsafe(fallback)))
+  Config.schema(Positive, name).pipe(Config.withDefault(Duration.fromInputUnsafe(fallback)))
 
 /** What `OpenAiStore.configuration` reads. */
 export type OpenAi = Effect.Success<typeof OpenAiStore.configuration>

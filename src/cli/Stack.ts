@@ -32,10 +32,37 @@ export interface Options {
   readonly breaker?: Pipeline.BreakerOptions | undefined
 }
 
-const makeUnified = Effect.fnUntraced(function*(
-  { openai, recoveryTimeout, settings: _settings, timeout, ...configuration }: Configuration,
-  options: Options
-) {
+const service = "unified"
+
+/** The policies around the stores. */
+const policiesOf = ({ recoveryTimeout }: Configuration, options: Options) => ({
+  pipeline: {
+    // Rather the next provider at once than a long wait for this one.
+    retry: { maxRetries: 1, maxRetryAfter: "200 millis" },
+    breaker: { recoveryTimeout, ...options.breaker },
+    bulkhead: true,
+    // Its alarms stand in the event log; its scorecard says whether it may be trusted to act.
+    predictor: true,
+    timeout: "1 minute"
+  },
+  cache: { fresh: "10 seconds", stale: "1 hour" },
+  deadline: "2 minutes"
+} as const)
+
+/** Refuses the settings that the service would refuse, before anything of it is opened. */
+export const checkSettings = (configuration: Configuration): Effect.Effect<void, Settings.InvalidSettings> =>
+  Effect.asVoid(Settings.make({
+    services: [{
+      service,
+      options: { service, ...policiesOf(configuration, {}) },
+      providers: [...(configuration.openai === undefined ? [] : [{ name: "openai" }]), { name: "neon" }],
+      reconfigure: () => Effect.void
+    }],
+    ...configuration.settings
+  }))
+
+const makeUnified = Effect.fnUntraced(function*(configuration: Configuration, options: Options) {
+  const { openai, timeout } = configuration
   const home: { readonly store: Home.Store; readonly queue: Context.Context<never> } = options.home === undefined
     ? yield* Home.lasting(configuration)
     : { store: options.home, queue: Context.empty() }
@@ -47,17 +74,8 @@ const makeUnified = Effect.fnUntraced(function*(
         : [{ name: "openai", layer: OpenAiStore.layer({ ...openai, requestTimeout: timeout }) }]),
       { name: "neon", layer: home.store }
     ],
-    pipeline: {
-      // Rather the next provider at once than a long wait for this one.
-      retry: { maxRetries: 1, maxRetryAfter: "200 millis" },
-      breaker: { recoveryTimeout, ...options.breaker },
-      bulkhead: true,
-      // Its alarms stand in the event log; its scorecard says whether it may be trusted to act.
-      predictor: true,
-      timeout: "1 minute"
-    },
-    cache: { fresh: "10 seconds", stale: "1 hour" },
-    deadline: "2 minutes"
+    name: service,
+    ...policiesOf(configuration, options)
   })
   return yield* Effect.provide(unified, home.queue)
 })
@@ -69,6 +87,8 @@ const chaosOf = ({ chaos }: Configuration) =>
 /** Everything that the server serves from. */
 export const layer = (configuration: Configuration, options: Options = {}) =>
   Layer.unwrap(Effect.gen(function*() {
+    const webhook = configuration.alerts &&
+      (yield* Effect.provide(Alerts.webhook(configuration.alerts), FetchHttpClient.layer))
     const unified = yield* makeUnified(configuration, options)
     const { level, providers } = unified.policies
     const indexing = yield* Ref.make(Option.none<{ readonly done: number; readonly total: number }>())
@@ -104,8 +124,6 @@ export const layer = (configuration: Configuration, options: Options = {}) =>
       ],
       services: [{ name: unified.name, providers: ["openai", "neon"], level: level.status }]
     })
-    const webhook = configuration.alerts &&
-      (yield* Effect.provide(Alerts.webhook(configuration.alerts), FetchHttpClient.layer))
     const alerts = Alerts.Alerts.layer({
       notifiers: webhook === undefined ? [Alerts.log] : [Alerts.log, webhook],
       rules: [...Alerts.defaultRules(unified.name), ...standingRules(unified.name)],

@@ -17,11 +17,14 @@ import { Command, Flag } from "effect/cli"
 import { FetchHttpClient, HttpServer } from "effect/http"
 import { Otlp, OtlpSerialization } from "effect/observability"
 import { randomBytes } from "node:crypto"
+import { resolve } from "node:path"
 import { styleText } from "node:util"
 import * as Chaos from "../Chaos.ts"
 import { Health, type Verdict } from "../Health.ts"
+import * as OperatorToken from "../http/OperatorToken.ts"
 import { Draining, Startup } from "../http/Probes.ts"
 import * as Server from "../http/Server.ts"
+import { makeFolder } from "../vectorstore/internal/directoryLock.ts"
 import * as Configuration from "./Configuration.ts"
 import * as Samples from "./Samples.ts"
 import * as ServerFile from "./ServerFile.ts"
@@ -114,9 +117,12 @@ export const start = Effect.fnUntraced(function*(
   settings?: string
 ) {
   const began = yield* Clock.currentTimeMillis
-  yield* Server.canListen(configuration)
   const token = configuration.adminToken ??
     (yield* Effect.sync(() => Redacted.make(randomBytes(18).toString("base64url"))))
+  // What can be refused at once does not wait for the database.
+  yield* Server.canListen(configuration)
+  yield* Effect.scoped(Layer.build(OperatorToken.layer(token)))
+  yield* Stack.checkSettings(configuration)
   const context = yield* Layer.build(
     // The drain is built last, so that it ends first.
     Server.drainFirst.pipe(
@@ -137,7 +143,7 @@ export const start = Effect.fnUntraced(function*(
   )
   return yield* Effect.gen(function*() {
     const stores = yield* Stack.Stores
-    yield* (yield* FileSystem.FileSystem).makeDirectory(configuration.directory, { recursive: true })
+    yield* Effect.sync(() => makeFolder(resolve(configuration.directory)))
     yield* ServerFile.leave(configuration, url)
     if (settings !== undefined) yield* Effect.forkScoped(SettingsFile.follow(settings))
     if (samples) yield* abandonable(Samples.ensure(stores, configuration.directory))

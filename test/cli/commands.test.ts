@@ -107,12 +107,26 @@ it.live("wrong usage is told with what is right", () =>
     yield* fails(["search", "words"], "A file stands where a folder should", {
       HOLDFAST_DIRECTORY: import.meta.filename
     }, Holdfast.run)
+    // Node's own way of making folders never comes back from there.
+    yield* fails(["serve", "--port", "0"], "/proc/nope cannot be written. No folder can be made there", {
+      HOLDFAST_DIRECTORY: "/proc/nope"
+    }, Holdfast.run)
     yield* fails(["serch", "words"], "search")
     yield* fails(["search", "  "], "Give words", env)
     yield* fails(["search", "words", "--limit", "0"], "between 1 and 100")
     yield* fails(["eval", "--store", "memory", "--down", "neon"], "--down is for the unified store")
     yield* fails(["search", "words", "--limit", "10000"], "between 1 and 100")
     yield* fails(["serve"], "variable HOLDFAST_PORT is wrong: Expected", { ...env, HOLDFAST_PORT: "no port" })
+    for (
+      const [name, value] of [
+        ["HOLDFAST_ADMIN_TOKEN", " secret"],
+        ["HOLDFAST_ALERT_WEBHOOK", "ftp://example.com"],
+        ["HOLDFAST_TIMEOUT", "0s"],
+        ["HOLDFAST_RECOVERY_TIMEOUT", "0s"]
+      ] as const
+    ) {
+      yield* fails(["serve", "--port", "0"], `variable ${name} is wrong: it must be`, { ...env, [name]: value })
+    }
     yield* fails(["serve", "--port", "70000"], "between 0 and 65535", env)
     yield* fails(["ingest", import.meta.dirname], "start `holdfast serve` first", {
       ...env,

@@ -137,13 +137,22 @@ it.live("a server does not start with a file that makes no sense", () =>
     const fs = yield* FileSystem.FileSystem
     const home = yield* Embedded.home
     const file = `${home}/settings.json`
-    yield* fs.writeFileString(file, JSON.stringify(unified({ retryConfig: { baseDelayMs: 50 } })))
-    const { code, stdout } = yield* Holdfast.here(["serve", "--port", "0", "--no-samples", "--config", file], {
-      HOLDFAST_DIRECTORY: home
-    })
-    assert.strictEqual(code, 1)
-    assert.include(
-      stdout,
-      "services.unified.retry.baseDelay must be a duration, from 100 to 30000 ms, not 50 ms"
-    )
+    const refusals: ReadonlyArray<readonly [file: unknown, said: string]> = [
+      [
+        unified({ retryConfig: { baseDelayMs: 50 } }),
+        "services.unified.retryConfig.baseDelayMs must be a duration, from 100 to 30000 ms, not 50 ms"
+      ],
+      [unified({ deadlineMs: 30_000 }), "services.unified.deadlineMs must not be below timeout"],
+      [{ services: { store: {} } }, "services.store is no service here; there are: unified"]
+    ]
+    for (const [settings, said] of refusals) {
+      yield* fs.writeFileString(file, JSON.stringify(settings))
+      const { code, stdout } = yield* Holdfast.here(["serve", "--port", "0", "--no-samples", "--config", file], {
+        HOLDFAST_DIRECTORY: `${home}/data`
+      })
+      assert.strictEqual(code, 1)
+      assert.include(stdout, said)
+    }
+    // It said so before it made a database.
+    assert.isFalse(yield* fs.exists(`${home}/data`))
   }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), 60_000)

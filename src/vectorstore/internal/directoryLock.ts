@@ -1,6 +1,6 @@
 /** A directory for one process at a time: a file that names its holder, taken over when that process is gone. */
 import { Data, Effect, type Scope } from "effect"
-import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
+import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { dirname } from "node:path"
 
 /** Another process, or another part of this one, holds the directory. */
@@ -27,8 +27,23 @@ const isAlive = (pid: number, file: string): boolean => {
 
 const codeOf = (error: unknown): unknown => error instanceof Error && "code" in error ? error.code : undefined
 
+/**
+ * Makes a folder and those that it is in. Node's own way, `recursive`, asks for ever where a parent takes no folders and
+ * says that it is not there, as `/proc` does.
+ */
+export const makeFolder = (folder: string): void => {
+  if (existsSync(folder)) return
+  makeFolder(dirname(folder))
+  try {
+    mkdirSync(folder)
+  } catch (error) {
+    // Somebody else made it meanwhile.
+    if (codeOf(error) !== "EEXIST") throw error
+  }
+}
+
 const claim = (file: string, retries: number): DirectoryLocked | undefined => {
-  mkdirSync(dirname(file), { recursive: true })
+  makeFolder(dirname(file))
   try {
     writeFileSync(file, String(process.pid), { flag: "wx" })
     held.add(file)
