@@ -125,7 +125,7 @@ export interface Service {
   readonly check: Effect.Effect<Level>
   /**
    * Holds the level, whatever the checks find, for so long; 1 hour unless told otherwise. What is no duration above zero
-   * is refused, an infinite one holds until `release`.
+   * is refused, an infinite one holds until `release`. The events tell who did and why; `actor` is "operator" by default.
    */
   readonly force: (
     level: LevelInput,
@@ -325,7 +325,8 @@ export const make = Effect.fnUntraced(function*(
       const now = yield* Clock.currentTimeMillis
       const own: internal.Override = { level: internal.levelOf(rank(level)), since: now, until: now + millis, reason }
       yield* setOverride(own, reason)
-      sink?.(Event.OperatorAction.make({ at: now, action: "force-level", target: service, actor, detail: own.level }))
+      const action = `level held at ${own.level}`
+      sink?.(Event.OperatorAction.make({ at: now, action, target: service, actor, detail: reason }))
       if (millis === Infinity) return
       // The level read is right without this; it tells those who watch.
       yield* Effect.forkIn(

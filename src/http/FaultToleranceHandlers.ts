@@ -42,12 +42,7 @@ export const handlers = Effect.gen(function*() {
     const strangers = asked.filter((name) => !everybody.includes(name))
     return strangers.length === 0
       ? Effect.succeed([...new Set(asked)])
-      : Effect.fail(
-        new UnknownService({
-          detail: `This server has no service of that name. Ask for any of: ${[...everybody, "all"].join(", ")}.`,
-          allowed: [...everybody, "all"]
-        })
-      )
+      : Effect.fail(UnknownService.among([...everybody, "all"]))
   }
 
   const measured = Effect.map(measurements.read(), ({ services }) => [

@@ -27,7 +27,7 @@ export interface Guard {
 export interface Level {
   readonly service: string
   readonly status: Effect.Effect<Omit<typeof LevelView.Type, "service">>
-  /** Holds the level at a rank, for a while or until released. */
+  /** Holds the level at a rank, for a while or until released, and tells the events that an operator did. */
   readonly hold: (rank: number, reason: string, duration?: Duration.Input) => Effect.Effect<void>
   readonly release: Effect.Effect<void>
   /** Where telemetry sees how long it was at each. */

@@ -9,7 +9,7 @@ import { FaultPlan } from "../Chaos.ts"
 import { Event } from "../Event.ts"
 import { CommaList } from "./Codec.ts"
 import { Operator } from "./FaultToleranceApi.ts"
-import { BadRequest, NotFound, TooManyRequests } from "./Problems.ts"
+import { BadRequest, NotFound, TooManyRequests, UnknownService } from "./Problems.ts"
 import { CircuitView, LevelView, MinuteView, Snapshot } from "./Snapshot.ts"
 
 /** An event with its place: the epoch tells the entries of another process apart. */
@@ -53,7 +53,8 @@ export class OperationsApi extends HttpApiGroup.make("operations")
         /** How many of the last minutes; 60 by default. */
         count: Schema.optionalKey(Positive.check(Schema.isLessThanOrEqualTo(60)))
       },
-      success: Schema.Struct({ service: Schema.String, minutes: Schema.Array(MinuteView) })
+      success: Schema.Struct({ service: Schema.String, minutes: Schema.Array(MinuteView) }),
+      error: UnknownService
     }).annotate(OpenApi.Summary, "A service's last minutes, for charts"),
     HttpApiEndpoint.get("events", "/events", {
       query: {

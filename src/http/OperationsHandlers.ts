@@ -6,7 +6,7 @@ import { Measurements } from "../Telemetry.ts"
 import { entryId, parseEntryId } from "./EventStream.ts"
 import { circuitView, Operations } from "./Operations.ts"
 import type { BreakerAction, ChaosAction, LevelAction, OperationsApi } from "./OperationsApi.ts"
-import { BadRequest, NotFound } from "./Problems.ts"
+import { BadRequest, NotFound, UnknownService } from "./Problems.ts"
 import * as Throttle from "./Throttle.ts"
 
 /** Give it to the API's own layer. */
@@ -35,9 +35,15 @@ export const handlers = Effect.gen(function*() {
   return {
     snapshot: () => operations.snapshot,
 
-    minutes: ({ query: { count = 60, service } }: {
-      readonly query: { readonly service: string; readonly count?: number }
-    }) => Effect.map(measurements.minutes(service, count), (minutes) => ({ service, minutes })),
+    minutes: Effect.fnUntraced(
+      function*({ query: { count = 60, service } }: {
+        readonly query: { readonly service: string; readonly count?: number }
+      }) {
+        const known = (yield* measurements.lifetime).map(({ service }) => service)
+        if (!known.includes(service)) return yield* UnknownService.among(known)
+        return { service, minutes: yield* measurements.minutes(service, count) }
+      }
+    ),
 
     events: Effect.fnUntraced(
       function*({ query }: {
@@ -113,13 +119,10 @@ export const handlers = Effect.gen(function*() {
           }.`
         })
       }
-      if (payload.rank === null) yield* level.release
-      else yield* level.hold(payload.rank, payload.reason ?? "held by an operator", payload.expiresInMillis)
-      yield* operations.audit(
-        payload.rank === null ? "level released" : `level held at ${payload.rank}`,
-        payload.service,
-        payload.reason
-      )
+      if (payload.rank === null) {
+        yield* level.release
+        yield* operations.audit("level released", payload.service, payload.reason)
+      } else yield* level.hold(payload.rank, payload.reason ?? "held by an operator", payload.expiresInMillis)
       return { service: level.service, ...(yield* level.status) }
     }),
 

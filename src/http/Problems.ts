@@ -7,7 +7,14 @@ export class UnknownService extends HttpApiError.Problem<UnknownService>()("Unkn
   type: "urn:holdfast:unknown-service",
   status: 400,
   title: "Unknown service"
-}, { allowed: Schema.Array(Schema.String) }) {}
+}, { allowed: Schema.Array(Schema.String) }) {
+  /** With what may be asked for in place of it. */
+  static readonly among = (allowed: ReadonlyArray<string>): UnknownService =>
+    new UnknownService({
+      detail: `This server has no service of that name. Ask for any of: ${allowed.join(", ")}.`,
+      allowed
+    })
+}
 
 /** The token is missing or wrong. */
 export class Unauthorized extends HttpApiError.Problem<Unauthorized>()("Unauthorized", {
