@@ -107,7 +107,7 @@ export interface SearchOptions {
 export interface SourceStatus {
   readonly name: string
   readonly modes: ReadonlyArray<SearchMode>
-  /** Milliseconds until it would be asked again; 0 for now. */
+  /** Milliseconds until a search would be asked of it; 0 for now. */
   readonly availableInMillis: number
 }
 
@@ -383,7 +383,7 @@ const build = Effect.fnUntraced(function*(options: Options) {
       built.map(({ name, pipeline, service: { modes } }) => ({
         name,
         modes,
-        availableInMillis: pipeline.availability(now)
+        availableInMillis: pipeline.availability(now, "search")
       })))
   }
   return unified

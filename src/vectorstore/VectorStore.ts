@@ -80,7 +80,10 @@ export const SearchMode = Schema.Literals(["vector", "lexical", "hybrid"])
 export type SearchMode = typeof SearchMode.Type
 
 export interface SearchRequest<Space extends string = string> {
-  /** The words to look for: 1 to 10,000 characters. */
+  /**
+   * The words to look for: 1 to 10,000 characters. A lexical search keeps to `"phrases in quotes"`, leaves out documents
+   * with a `-word` or a `-"phrase"`, and of stop words alone finds nothing, with the loss `OnlyStopWords`.
+   */
   readonly query: string
   /** Vector search with this instead of the query's own embedding. Refused when its space is not the store's. */
   readonly vector?: Vector<Space> | undefined

@@ -289,6 +289,12 @@ it.effect("scenario 60: with every circuit open it answers at once, asks nobody,
     const error = yield* Effect.flip(unified.search({ query: "zebras" }))
     assert.isTrue(error._tag === "AllProvidersFailed")
     assert.strictEqual(a.calls("search"), asked)
+    // Listing goes on, which says nothing of searches.
+    for (const it of [a, b, c]) yield* it.is("none")
+    yield* Effect.forEach(
+      unified.policies.providers,
+      ({ pipeline, service }) => pipeline.protect({ operation: "list", idempotent: true })(service.list())
+    )
     assert.isTrue((yield* unified.sources).every(({ availableInMillis }) => availableInMillis > 0))
   }))
 
