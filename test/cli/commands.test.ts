@@ -140,6 +140,20 @@ it.live("wrong usage is told with what is right", () =>
     }
   }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), alongside)
 
+it.live("an older Node is told which one is wanted, without a stack", () =>
+  Effect.gen(function*() {
+    for (const [version, refused] of [["20.20.2", true], ["22.2.0", true], ["22.19.0", false]] as const) {
+      const posing = `Object.defineProperty(process,"versions",{value:{...process.versions,node:"${version}"}})`
+      const { code, stderr } = yield* Holdfast.run(["--version"], {
+        NODE_OPTIONS: `--import data:text/javascript,${encodeURIComponent(posing)}`
+      })
+      assert.deepStrictEqual([code, stderr.trim()], [
+        refused ? 1 : 0,
+        refused ? `ERROR\n  The holdfast command needs Node 22.19 or newer; this is ${version}.` : ""
+      ])
+    }
+  }).pipe(Effect.provide(NodeServices.layer)), alongside)
+
 it.live("a port in use is told before anything is started", () =>
   Effect.gen(function*() {
     const home = yield* temporary
