@@ -286,6 +286,8 @@ export const make = Effect.fnUntraced(function*(options: Options): Effect.fn.Ret
       const [own, found] = namedServices(value)
       yield* refuse(found.problems)
       const layers = { ...state.layers, [source]: how(state.layers[source], own) }
+      // By itself too: what a later source hides is still wrong when that is gone, as a patch is after a restart.
+      yield* decode(SettingsForm, layers[source], found)
       const next = yield* toldAsGiven(found)(stateOf(layers, state.effective.version + 1))
       yield* toldAsGiven(found)(tell(state, next))
       const changed = differences(state.effective, next.effective)

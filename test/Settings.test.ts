@@ -193,6 +193,21 @@ it.effect("says what is no setting, no service, no provider, no object, or given
     assert.strictEqual((yield* settings.effective).version, 0)
   }))
 
+it.effect("refuses a file for what is wrong in it, where a patch hides that too", () =>
+  Effect.gen(function*() {
+    const settings = yield* Settings.make({ services: [target("store")] })
+    yield* settings.patch(patchOf({ timeout: 2_000, retry: { maxRetries: 1 } }))
+    for (
+      const [file, field] of [
+        [patchOf({ timeoutMs: "soon" }), "services.store.timeoutMs"],
+        [patchOf({ retry: 5 }), "services.store.retry"],
+        [{ services: [] }, "services"]
+      ] as const
+    ) {
+      assert.deepStrictEqual((yield* refusal(settings.load(file))).map(({ field }) => field), [field])
+    }
+  }))
+
 it.effect("tells what is wrong in the names that it was given in, the stages' own refusals too", () =>
   Effect.gen(function*() {
     const store = target("store")
