@@ -6,7 +6,8 @@
 import { Cause, Clock, Context, Duration, Effect, Layer, Predicate, Record, Schema, Semaphore } from "effect"
 import type { Status } from "./CircuitBreaker.ts"
 import { Sink } from "./Event.ts"
-import { checks, millisOf } from "./internal/options.ts"
+import { checked, checks, millisOf } from "./internal/options.ts"
+import type { InvalidOptions } from "./InvalidOptions.ts"
 import { ProviderError, table } from "./ProviderError.ts"
 import { refusals } from "./Served.ts"
 import { Measurements, type ServiceReading } from "./Telemetry.ts"
@@ -71,7 +72,7 @@ export class Health extends Context.Service<Health, {
   /** Asks the providers first, unless somebody just did. */
   readonly probe: (names?: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<Verdict>>
 }>()("holdfast/Health") {
-  static readonly layer = (options: Options): Layer.Layer<Health, never, Measurements> =>
+  static readonly layer = (options: Options): Layer.Layer<Health, InvalidOptions, Measurements> =>
     Layer.effect(Health, make(options))
 }
 
@@ -91,22 +92,32 @@ type Finding = Pick<Verdict, "state" | "reasons">
 
 const healthy: Finding = { state: "Healthy", reasons: [] }
 
+const settingsOf = (options: Options) => {
+  const { ensure, number } = checks("Health")
+  const millis = (field: "recent" | "probeTimeToLive" | "probeTimeout" | "recheckEvery", usual: Duration.Input) => {
+    const millis = millisOf("Health", field, options[field] ?? usual)
+    ensure(millis >= 0, field, "must not be below 0")
+    return millis
+  }
+  const recheckEvery = millis("recheckEvery", "30 seconds")
+  ensure(recheckEvery > 0, "recheckEvery", "must be above 0")
+  checkNames(options)
+  return {
+    recheckEvery,
+    recentMillis: millis("recent", "2 minutes"),
+    degradedAt: number("degradedAt", options.degradedAt, 0.1),
+    timeToLive: millis("probeTimeToLive", "10 seconds"),
+    probeTimeout: millis("probeTimeout", "5 seconds")
+  }
+}
+
 export const make = Effect.fnUntraced(function*(options: Options) {
   const measurements = yield* Measurements
   const sink = yield* Sink
-  const { ensure, number } = checks("Health")
-  const millis = (field: "recent" | "probeTimeToLive" | "probeTimeout" | "recheckEvery", usual: Duration.Input) =>
-    millisOf("Health", field, options[field] ?? usual)
-  const recentMillis = millis("recent", "2 minutes")
-  const degradedAt = number("degradedAt", options.degradedAt, 0.1)
-  const timeToLive = millis("probeTimeToLive", "10 seconds")
-  const probeTimeout = millis("probeTimeout", "5 seconds")
-  const recheckEvery = millis("recheckEvery", "30 seconds")
-  ensure(recheckEvery > 0, "recheckEvery", "must be above 0")
+  const { degradedAt, probeTimeout, recentMillis, recheckEvery, timeToLive } = yield* checked(() => settingsOf(options))
   const providers = new Map(options.providers.map((provider) => [provider.name, provider]))
   const services = new Map(options.services?.map((service) => [service.name, service]))
   const names = [...providers.keys(), ...services.keys()]
-  checkNames(options)
   const probes = new Map<string, Probe>()
   const last = new Map<string, State>()
   const probing = yield* Semaphore.make(1)

@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { Cause, Clock, Deferred, Duration, Effect, Exit, Fiber, Layer, Metric, Ref } from "effect"
+import { Clock, Deferred, Duration, Effect, Fiber, Layer, Metric, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import * as Event from "../src/Event.ts"
 import * as Health from "../src/Health.ts"
@@ -304,18 +304,19 @@ it.effect("a call that succeeds after a probe failed shows that the provider is 
     })
   ))
 
-it.effect("a service on a provider that nobody knows and a name that two have are refused by name", () =>
+it.effect("a service on a provider that nobody knows, a name that two have and a time below zero are refused by name", () =>
   Effect.gen(function*() {
     const neon: Health.Provider = { name: "neon" }
     const refused: ReadonlyArray<readonly [field: string, options: Health.Options]> = [
       ["services.0.providers", { providers: [neon], services: [{ name: "unified", providers: ["neon", "noen"] }] }],
       ["services.0.name", { providers: [neon], services: [{ name: "neon", providers: ["neon"] }] }],
-      ["providers.1.name", { providers: [neon, neon] }]
+      ["providers.1.name", { providers: [neon, neon] }],
+      ["recent", { providers: [neon], recent: "-1 minute" }],
+      ["probeTimeout", { providers: [neon], probeTimeout: -1 }],
+      ["degradedAt", { providers: [neon], degradedAt: NaN }]
     ]
     for (const [field, options] of refused) {
-      const exit = yield* Effect.exit(run(options, Health.Health))
-      assert.isTrue(Exit.isFailure(exit))
-      const error = Cause.squash((exit as Exit.Failure<unknown, never>).cause)
+      const error = yield* Effect.flip(run(options, Health.Health))
       assert.instanceOf(error, InvalidOptions)
       assert.deepStrictEqual([error.module, error.field], ["Health", field])
     }
