@@ -39,5 +39,5 @@ const icon = HttpRouter.add(
 const files = (root: string, prefix: "/assets/dashboard" | "/assets/uplot") =>
   HttpStaticServer.layer({ root, prefix, index: undefined, cacheControl: "no-cache" })
 
-/** `GET /` and what it needs. */
+/** `GET /` and what it needs. The page asks the API at `/api/fault-tolerance`, without a prefix. */
 export const layer = Layer.mergeAll(page, icon, files(folder, "/assets/dashboard"), files(uplot, "/assets/uplot"))

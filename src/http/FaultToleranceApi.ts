@@ -2,6 +2,9 @@
  * The specification's endpoints for health and metrics, with its envelopes, as a group that any `HttpApi` can add:
  *
  *     HttpApi.make("shop").add(Orders).add(FaultToleranceApi)
+ *
+ * Where not everybody may read, put authentication of your own before it, as before any group:
+ * `FaultToleranceApi.middleware(Auth)`.
  */
 import { Schema } from "effect"
 import {

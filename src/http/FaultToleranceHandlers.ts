@@ -7,21 +7,24 @@ import { canAnswer, Health, type Verdict } from "../Health.ts"
 import { table } from "../ProviderError.ts"
 import { type Latency, Measurements, type ServiceReading, type Totals } from "../Telemetry.ts"
 import { type FaultToleranceApi, HealthEnvelope, HealthJson, type MetricsEnvelope } from "./FaultToleranceApi.ts"
+import { type Around, around, type Having } from "./Mounted.ts"
 import { UnknownService } from "./Problems.ts"
 import * as Throttle from "./Throttle.ts"
 
 const encodeEnvelope = Schema.encodeSync(HealthEnvelope)
 const encodeHealthJson = Schema.encodeSync(HealthJson)
 
-/** Give it to the API's own layer. */
+/** Give it to the API's own layer, with what the API has around the group. */
 export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
-  api: HttpApi.HttpApi<Id, Groups> & (typeof FaultToleranceApi extends Groups ? unknown : never)
+  api: Having<typeof FaultToleranceApi, Id, Groups>
 ) =>
-  HttpApiBuilder.group(
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the parameter says that it has the group
-    api as unknown as HttpApi.HttpApi<Id, typeof FaultToleranceApi>,
-    "faultTolerance",
-    (group) => Effect.map(handlers, (all) => group.handleAll(all))
+  around<Around<typeof FaultToleranceApi, Groups>>()(
+    HttpApiBuilder.group(
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the parameter says that it has the group
+      api as unknown as HttpApi.HttpApi<Id, typeof FaultToleranceApi>,
+      "faultTolerance",
+      (group) => Effect.map(handlers, (all) => group.handleAll(all))
+    )
   )
 
 /** As a record, for `handleAll`. */

@@ -4,20 +4,23 @@ import { type HttpApi, HttpApiBuilder, type HttpApiGroup } from "effect/http-api
 import { Event, EventLog } from "../Event.ts"
 import { Measurements } from "../Telemetry.ts"
 import { entryId, parseEntryId } from "./EventStream.ts"
+import { type Around, around, type Having } from "./Mounted.ts"
 import { circuitView, Operations } from "./Operations.ts"
 import type { BreakerAction, ChaosAction, LevelAction, OperationsApi } from "./OperationsApi.ts"
 import { BadRequest, NotFound, UnknownService } from "./Problems.ts"
 import * as Throttle from "./Throttle.ts"
 
-/** Give it to the API's own layer. */
+/** Give it to the API's own layer, with what the API has around the group. */
 export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
-  api: HttpApi.HttpApi<Id, Groups> & (typeof OperationsApi extends Groups ? unknown : never)
+  api: Having<typeof OperationsApi, Id, Groups>
 ) =>
-  HttpApiBuilder.group(
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the parameter says that it has the group
-    api as unknown as HttpApi.HttpApi<Id, typeof OperationsApi>,
-    "operations",
-    (group) => Effect.map(handlers, (all) => group.handleAll(all))
+  around<Around<typeof OperationsApi, Groups>>()(
+    HttpApiBuilder.group(
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the parameter says that it has the group
+      api as unknown as HttpApi.HttpApi<Id, typeof OperationsApi>,
+      "operations",
+      (group) => Effect.map(handlers, (all) => group.handleAll(all))
+    )
   )
 
 const tags: ReadonlyArray<string> = Event.members.map(({ fields }) => fields._tag.schema.literal)

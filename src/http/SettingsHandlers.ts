@@ -3,19 +3,22 @@ import { Clock, Effect } from "effect"
 import { type HttpApi, HttpApiBuilder, type HttpApiGroup } from "effect/http-api"
 import * as Event from "../Event.ts"
 import { Settings } from "../Settings.ts"
+import { type Around, around, type Having } from "./Mounted.ts"
 import { InvalidConfiguration } from "./Problems.ts"
 import type { SettingsApi } from "./SettingsApi.ts"
 import * as Throttle from "./Throttle.ts"
 
-/** Give it to the API's own layer. */
+/** Give it to the API's own layer, with what the API has around the group. */
 export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
-  api: HttpApi.HttpApi<Id, Groups> & (typeof SettingsApi extends Groups ? unknown : never)
+  api: Having<typeof SettingsApi, Id, Groups>
 ) =>
-  HttpApiBuilder.group(
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the parameter says that it has the group
-    api as unknown as HttpApi.HttpApi<Id, typeof SettingsApi>,
-    "settings",
-    (group) => Effect.map(handlers, (all) => group.handleAll(all))
+  around<Around<typeof SettingsApi, Groups>>()(
+    HttpApiBuilder.group(
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the parameter says that it has the group
+      api as unknown as HttpApi.HttpApi<Id, typeof SettingsApi>,
+      "settings",
+      (group) => Effect.map(handlers, (all) => group.handleAll(all))
+    )
   )
 
 /** As a record, for `handleAll`. */

@@ -15,6 +15,7 @@ import type {
   SearchRequest
 } from "../vectorstore/VectorStore.ts"
 import { type Failure, Library } from "./Library.ts"
+import { type Around, around, type Having } from "./Mounted.ts"
 import {
   BadRequest,
   Broken,
@@ -27,15 +28,17 @@ import {
 import { retryIn } from "./Throttle.ts"
 import type { SearchResponse, VectorStoreApi } from "./VectorStoreApi.ts"
 
-/** Give it to the API's own layer. */
+/** Give it to the API's own layer, with what the API has around the group. */
 export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>(
-  api: HttpApi.HttpApi<Id, Groups> & (typeof VectorStoreApi extends Groups ? unknown : never)
+  api: Having<typeof VectorStoreApi, Id, Groups>
 ) =>
-  HttpApiBuilder.group(
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the parameter says that it has the group
-    api as unknown as HttpApi.HttpApi<Id, typeof VectorStoreApi>,
-    "vectorStore",
-    (group) => Effect.map(handlers, (all) => group.handleAll(all))
+  around<Around<typeof VectorStoreApi, Groups>>()(
+    HttpApiBuilder.group(
+      // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the parameter says that it has the group
+      api as unknown as HttpApi.HttpApi<Id, typeof VectorStoreApi>,
+      "vectorStore",
+      (group) => Effect.map(handlers, (all) => group.handleAll(all))
+    )
   )
 
 /** As a record, for `handleAll`. */
