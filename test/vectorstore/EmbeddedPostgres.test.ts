@@ -6,6 +6,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as EmbeddedPostgres from "../../src/vectorstore/EmbeddedPostgres.ts"
 import { lock } from "../../src/vectorstore/internal/directoryLock.ts"
+import { readable } from "../../src/vectorstore/internal/pglite.ts"
 import * as Embedded from "../embedded.ts"
 import { killedAt, whole } from "./ingestion.ts"
 
@@ -69,3 +70,11 @@ it.live("a dead process's lock is taken over, a living one's is not", () =>
     writeFileSync(file, String(process.pid))
     yield* Effect.scoped(Effect.andThen(lock(file), Effect.flip(Effect.scoped(lock(file)))))
   }).pipe(Effect.scoped))
+
+it("a full disk is told in words, though PGlite fails with a number alone", () => {
+  assert.strictEqual(readable({ name: "ErrnoError", errno: 51 }).message, "the disk is full (ENOSPC)")
+  assert.strictEqual(readable({ name: "ErrnoError", errno: 28 }).message, "its files fail with error 28")
+  assert.strictEqual(readable("gone").message, "gone")
+  const error = new Error("as it is")
+  assert.strictEqual(readable(error), error)
+})
