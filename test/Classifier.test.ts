@@ -1,6 +1,7 @@
 import { assert, expectTypeOf, it } from "@effect/vitest"
 import { Cause, Duration, Effect, type Layer, Result, Schema } from "effect"
 import * as Classifier from "../src/Classifier.ts"
+import { statusInText } from "../src/internal/classificationTexts.ts"
 import { rebuild } from "../src/internal/errorShape.ts"
 import { InvalidOptions } from "../src/InvalidOptions.ts"
 import { mayRetry, ProviderError, RateLimitError, reasons, type ReasonTag, table } from "../src/ProviderError.ts"
@@ -153,6 +154,26 @@ it("the phase decides what was delivered", () => {
     "IfIdempotent"
   )
   assert.deepStrictEqual(classify(withMessage("x", { code: "40003" })).verdicts.retry, "Never")
+})
+
+it("a 404 stays one whatever its text says of limits and networks", () => {
+  for (const message of ["connection refused by upstream", "rate limit exceeded", "gateway timeout"]) {
+    assert.strictEqual(classify({ status: 404, message }).category, "NOT_FOUND", message)
+  }
+})
+
+it("digits are a status where a text states them as one", () => {
+  assert.deepStrictEqual(
+    ["404 not found", "error: 503: gone fishing", "502 bad gateway", "502 apples", "port 5432", "500 method not mine"]
+      .map(statusInText),
+    [404, 503, 502, 0, 0, 500]
+  )
+})
+
+it("x-should-retry counts on whichever error of the chain it stands", () => {
+  const cause = { status: 503, headers: new Headers({ "x-should-retry": "false" }) }
+  const error = new Error("503 Service Unavailable", { cause: new Error("refused", { cause }) })
+  assert.strictEqual(classify(error).verdicts.retry, "Never")
 })
 
 it("x-should-retry overrides the verdict, but not for what is hopeless", () => {

@@ -85,6 +85,16 @@ it.effect("a late success is dropped, and told as late", () =>
     assert.isTrue(ends[1])
   }))
 
+it.effect("what ends within its limit, at once or later, is not told as late", () =>
+  Effect.gen(function*() {
+    const ends: Array<readonly [unknown, boolean]> = []
+    const onEnd = (exit: Exit.Exit<string>, late: boolean): void => void ends.push([exit, late])
+    for (const work of [Effect.succeed("at once"), Effect.as(Effect.sleep("500 millis"), "later")]) {
+      yield* after("1 second", work.pipe(Timeout.attemptWith("1 second", { onEnd })))
+    }
+    assert.deepStrictEqual(ends, [[Exit.succeed("at once"), false], [Exit.succeed("later"), false]])
+  }))
+
 it.effect("interrupting the caller interrupts the work and waits for its end", () =>
   Effect.gen(function*() {
     const order: Array<string> = []
