@@ -12,6 +12,7 @@
  * when the write is recorded: should the process be killed in between, whoever has the queue then delivers it.
  */
 import {
+  Cause,
   Clock,
   Context,
   Deferred,
@@ -28,7 +29,7 @@ import {
 } from "effect"
 import { PersistedQueue } from "effect/persistence"
 import * as Event from "../Event.ts"
-import type { ProviderError } from "../ProviderError.ts"
+import { type ProviderError, table } from "../ProviderError.ts"
 import * as Served from "../Served.ts"
 import * as OutboxQueue from "./OutboxQueue.ts"
 import { type BatchReport, type Document, DocumentId, type Service } from "./VectorStore.ts"
@@ -218,8 +219,8 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
           box.delivered.add(entry)
           box.recorded.delete(entry)
         }).pipe(
-          // The queue keeps what it failed with, and no words of a provider.
-          Effect.mapError((error) => ({ _tag: Served.failure(box.mirror.name, error).category }))
+          // The queue keeps what it failed with, and no words of a provider or of a defect.
+          Effect.catchCause((cause) => Effect.fail({ _tag: categoryOf(box.mirror, cause) }))
         )
       )
 
@@ -229,20 +230,21 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
       )
         .pipe(
           Effect.andThen(deliver(box)),
-          Effect.matchEffect({
+          // Nothing ends it but the scope: a queue that cannot mark what was delivered is a defect there, and an outage here.
+          Effect.matchCauseEffect({
             onSuccess: () =>
               Effect.sync(() => {
                 if (box.failing) note(box.mirror.name, "writes reach it again")
                 box.failing = false
               }),
-            onFailure: (error) =>
+            onFailure: (cause) =>
               Effect.suspend(() => {
+                const category = categoryOf(box.mirror, cause)
                 if (!box.failing) {
-                  const { category } = Served.failure(box.mirror.name, error)
                   note(box.mirror.name, `a write did not reach it and will be repeated: ${category}`)
                 }
                 box.failing = true
-                return Effect.sleep(error._tag === "PersistedQueueError" ? "1 second" : "100 millis")
+                return Effect.sleep(category === "PersistedQueueError" ? "1 second" : "100 millis")
               })
           }),
           Effect.forever
@@ -401,6 +403,13 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
     }
   }
 )
+
+/** What a delivery failed with, in one word; what no store tells by itself is unknown. */
+const categoryOf = ({ name }: Party, cause: Cause.Cause<{ readonly _tag: string }>): string =>
+  Option.match(Cause.findErrorOption(cause), {
+    onNone: () => table.UnknownError.category,
+    onSome: (error) => Served.failure(name, error).category
+  })
 
 const chunks = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> =>
   Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))

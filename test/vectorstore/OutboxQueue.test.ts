@@ -222,3 +222,31 @@ it.effect("a queue that hangs holds a write up for a second, and has it when it 
       assert.deepStrictEqual((yield* memory.list()).documents, [document("one", "zebras")])
     }
   }))
+
+it.effect("a queue that cannot mark what was delivered is asked for the next one all the same", () =>
+  Effect.gen(function*() {
+    const memory = yield* Effect.map(
+      Layer.build(PersistedQueue.layerStoreMemory),
+      Context.get(PersistedQueue.PersistedQueueStore)
+    )
+    let marked = 0
+    const forgetful = Layer.succeed(PersistedQueue.PersistedQueueStore, {
+      ...memory,
+      take: (options) =>
+        Effect.tap(
+          memory.take(options),
+          () => Effect.addFinalizer(() => ++marked === 1 ? Effect.die("the database is away") : Effect.void)
+        )
+    })
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    const unified = yield* Effect.provide(
+      UnifiedStore.make({ pipeline, sources: [a.source, b.source] }),
+      yield* Layer.build(Layer.provide(PersistedQueue.layer, forgetful))
+    )
+    for (const id of ["one", "two"]) {
+      yield* unified.store.add(document(id, "zebras"))
+      yield* TestClock.adjust("1 minute")
+    }
+    assert.strictEqual(marked, 2)
+    assert.strictEqual((yield* b.memory.stats).documents, 2)
+  }))

@@ -476,6 +476,29 @@ it.live("a deletion that OpenAI refuses halfway reaches the mirrors, and one tha
     }
   }))
 
+it.effect("a delivery that dies, or that the mirror itself interrupts, is repeated like one that failed", () =>
+  Effect.gen(function*() {
+    for (const fault of [Effect.die(new Error("broken")), Effect.interrupt]) {
+      const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+      let calls = 0
+      const unified = yield* UnifiedStore.make({
+        pipeline,
+        sources: [a.source, {
+          name: "b",
+          layer: Layer.succeed(VectorStore, {
+            ...b.memory,
+            addMany: (all) => Effect.suspend(() => ++calls <= 2 ? fault : b.memory.addMany(all))
+          })
+        }]
+      })
+      yield* unified.store.add(document("one", "zebras"))
+      yield* unified.store.add(document("two", "zebras"))
+      yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual((yield* unified.outbox.lag).map(({ pending }) => pending), [0])
+      assert.strictEqual((yield* b.memory.stats).documents, 2)
+    }
+  }))
+
 it.live("what a mirror refuses for what it is holds nothing up and is counted", () =>
   Effect.gen(function*() {
     const emulator = yield* OpenAiEmulator.make()
