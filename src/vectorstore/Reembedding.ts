@@ -13,7 +13,7 @@
  * or a store that tends itself, gives it its vector.
  */
 import { Effect, Semaphore, Stream } from "effect"
-import type { ProviderError } from "../ProviderError.ts"
+import { ConfigurationError, ProviderError } from "../ProviderError.ts"
 import type { Service } from "./VectorStore.ts"
 
 /** A store that can embed what has no vector in its space yet, as a `NeonStore` can. */
@@ -45,7 +45,8 @@ export interface Reembedding {
    * **Details**
    *
    * One at a time; a second caller waits and finds it done. When it fails or is interrupted before the change-over, the
-   * old space goes on answering, and the next run goes on where it was.
+   * old space goes on answering, and the next run goes on where it was. A text that the new embedder refuses is found by
+   * its words alone; where it refuses them all, the run fails.
    */
   readonly run: (options?: EmbeddingOptions) => Effect.Effect<number, ProviderError>
 }
@@ -69,6 +70,9 @@ export const make = ({ from, to }: Options): Effect.Effect<Reembedding> =>
         embedded += made
         if (made < fewLeft) break
       }
+      const { documents, embedded: there, space } = yield* to.stats
+      // What an embedder refuses is no failure of `embedMissing`; nothing but refusals is one of the embedder.
+      if (space !== undefined && documents > 0 && there === 0) return yield* nothingEmbedded(to.name, documents, space)
       active = to
       return embedded + (yield* to.embedMissing())
     }, Semaphore.withPermit(lock))
@@ -98,4 +102,16 @@ export const make = ({ from, to }: Options): Effect.Effect<Reembedding> =>
         health: using((store) => store.health)
       }
     }
+  })
+
+const nothingEmbedded = (provider: string, documents: number, space: string): ProviderError =>
+  new ProviderError({
+    provider,
+    operation: "embedMissing",
+    reason: new ConfigurationError({
+      message: `The embedder of the space ${space} refused every one of ${documents} documents`,
+      rule: "reembedding/change-over",
+      delivered: "yes",
+      detail: "NothingEmbedded"
+    })
   })

@@ -1,6 +1,6 @@
 import { assert, it, layer } from "@effect/vitest"
 import { Effect, Fiber, Latch } from "effect"
-import { ProviderError, ServiceUnavailableError } from "../../src/ProviderError.ts"
+import { InvalidRequestError, ProviderError, ServiceUnavailableError } from "../../src/ProviderError.ts"
 import * as StoreContract from "../../src/testing/storeContract.ts"
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
@@ -102,6 +102,42 @@ layer(Embedded.layer, { excludeTestServices: true, timeout: "60 seconds" })(
           assert.strictEqual(yield* Fiber.join(second), 250)
           assert.isTrue(yield* moving.changedOver)
           assert.strictEqual((yield* to.stats).embedded, 500)
+        }),
+      60_000
+    )
+
+    it.effect(
+      "a text that the new embedder refuses does not hold the change-over up, and refusing all of them does",
+      () =>
+        Effect.gen(function*() {
+          let everything = true
+          const refused = (texts: ReadonlyArray<string>) =>
+            texts.some((text) => everything || text.endsWith("number 3"))
+          const picky: typeof narrow = {
+            ...narrow,
+            embed: (texts, ...more) =>
+              refused(texts)
+                ? Effect.fail(
+                  new ProviderError({
+                    provider: "picky",
+                    operation: "embed",
+                    reason: new InvalidRequestError({ message: "no", rule: "test", delivered: "yes" })
+                  })
+                )
+                : narrow.embed(texts, ...more)
+          }
+          const from = yield* Effect.provideService(NeonStore.make({ schema: "picky" }), Embedder.Embedder, wide)
+          const to = yield* Effect.provideService(NeonStore.make({ schema: "picky" }), Embedder.Embedder, picky)
+          const moving = yield* Reembedding.make({ from, to })
+          yield* moving.store.addMany([document(1), document(2), document(3)])
+          const error = yield* Effect.flip(moving.run())
+          assert.deepStrictEqual([error.category, error.reason.detail], ["CONFIGURATION", "NothingEmbedded"])
+          assert.isFalse(yield* moving.changedOver)
+          assert.deepStrictEqual(yield* best(moving.store, "zebra number 2"), ["vector", "d2"])
+          everything = false
+          assert.strictEqual(yield* moving.run(), 2)
+          assert.isTrue(yield* moving.changedOver)
+          assert.deepStrictEqual(yield* best(moving.store, "zebra number 2"), ["vector", "d2"])
         }),
       60_000
     )
