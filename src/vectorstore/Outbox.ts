@@ -31,6 +31,7 @@ import { PersistedQueue } from "effect/persistence"
 import * as Event from "../Event.ts"
 import { type ProviderError, table } from "../ProviderError.ts"
 import * as Served from "../Served.ts"
+import { everyDocument } from "./internal/requests.ts"
 import * as OutboxQueue from "./OutboxQueue.ts"
 import { type BatchReport, type Document, DocumentId, type Service } from "./VectorStore.ts"
 
@@ -349,14 +350,15 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
     /** What differs is brought over as it is then: a listing is old when its last page is read, and may be old at its first. */
     const compare = Effect.fnUntraced(function*(box: Box): Effect.fn.Return<Reconciled, { readonly _tag: string }> {
       const { mirror } = box
-      const theirs = yield* mirror.protect(
-        "list",
-        Stream.runFold(mirror.service.documents, () => new Map<DocumentId, Document>(), (all, it) => all.set(it.id, it))
+      const theirs = yield* Stream.runFold(
+        documentsOf(mirror),
+        () => new Map<DocumentId, Document>(),
+        (all, it) => all.set(it.id, it)
       )
       let added = 0
       let changed = 0
       let removed = 0
-      yield* primary.service.documents.pipe(
+      yield* documentsOf(primary).pipe(
         Stream.filter((document) => {
           const known = theirs.get(document.id)
           theirs.delete(document.id)
@@ -403,6 +405,9 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
     }
   }
 )
+
+/** Page by page: the limits of a call are for one, and not for a store. */
+const documentsOf = ({ protect, service }: Party) => everyDocument((request) => protect("list", service.list(request)))
 
 /** What a delivery failed with, in one word; what no store tells by itself is unknown. */
 const categoryOf = ({ name }: Party, cause: Cause.Cause<{ readonly _tag: string }>): string =>

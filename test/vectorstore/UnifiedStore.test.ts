@@ -7,6 +7,7 @@ import { AuthenticationError, ProviderError, RateLimitError, ServiceUnavailableE
 import { Fault, OpenAiEmulator } from "../../src/testing/index.ts"
 import * as StoreContract from "../../src/testing/storeContract.ts"
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
+import { everyDocument } from "../../src/vectorstore/internal/requests.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
 import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
@@ -381,6 +382,25 @@ it.effect("reconciling makes a mirror equal to the primary, whatever happened to
     assert.deepStrictEqual(done, [{ mirror: "b", added: 1, changed: 1, removed: 1 }])
     assert.deepStrictEqual((yield* b.memory.list()).documents, (yield* a.memory.list()).documents)
     assert.deepStrictEqual((yield* unified.outbox.reconcile()).map(({ added, changed }) => added + changed), [0, 1])
+  }))
+
+it.effect("stores that take longer to list than a call may take are reconciled page by page, each tried again", () =>
+  Effect.gen(function*() {
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    const documents = Array.from({ length: 3_500 }, (_, i) => document(`d${i}`, "zebras"))
+    yield* Effect.forEach([a, b], ({ memory }) => memory.addMany(documents))
+    yield* b.memory.add(document("more", "zebras"))
+    let pages = 0
+    const slowly = ({ memory, name }: typeof a) => {
+      const list: Service["list"] = (request) =>
+        Effect.suspend(() => Effect.delay(memory.list(request), ++pages === 3 ? "11 seconds" : "4 seconds"))
+      return { name, layer: Layer.succeed(VectorStore, { ...memory, list, documents: everyDocument(list) }) }
+    }
+    const unified = yield* UnifiedStore.make({ pipeline, sources: [slowly(a), slowly(b)] })
+    const reconciling = yield* Effect.forkChild(unified.outbox.reconcile())
+    yield* TestClock.adjust("2 minutes")
+    assert.deepStrictEqual(yield* Fiber.join(reconciling), [{ mirror: "b", added: 0, changed: 0, removed: 1 }])
+    assert.deepStrictEqual([pages, (yield* b.memory.stats).documents], [9, 3_500])
   }))
 
 it.effect("a change that comes while mirrors are reconciled is not undone", () =>

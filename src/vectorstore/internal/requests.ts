@@ -163,10 +163,10 @@ export const embeddingText = (document: Pick<Document, "title" | "content">): st
   document.title === undefined ? document.content : `${document.title}\n${document.content}`
 
 /** All pages of a list as one stream. */
-export const everyDocument = (
-  list: (request: ListRequest) => Effect.Effect<Page, ProviderError>
-): Stream.Stream<Document, ProviderError> =>
-  Stream.paginate<DocumentId | undefined, Document, ProviderError>(
+export const everyDocument = <E>(
+  list: (request: ListRequest) => Effect.Effect<Page, E>
+): Stream.Stream<Document, E> =>
+  Stream.paginate<DocumentId | undefined, Document, E>(
     undefined,
     (after) =>
       Effect.map(list({ after, limit: longestPage }), ({ documents, next }) => [
