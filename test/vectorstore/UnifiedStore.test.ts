@@ -387,7 +387,7 @@ it.effect("reconciling makes a mirror equal to the primary, whatever happened to
 it.effect("stores that take longer to list than a call may take are reconciled page by page, each tried again", () =>
   Effect.gen(function*() {
     const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
-    const documents = Array.from({ length: 3_500 }, (_, i) => document(`d${i}`, "zebras"))
+    const documents = Array.from({ length: 900 }, (_, i) => document(`d${i}`, "zebras"))
     yield* Effect.forEach([a, b], ({ memory }) => memory.addMany(documents))
     yield* b.memory.add(document("more", "zebras"))
     let pages = 0
@@ -400,7 +400,7 @@ it.effect("stores that take longer to list than a call may take are reconciled p
     const reconciling = yield* Effect.forkChild(unified.outbox.reconcile())
     yield* TestClock.adjust("2 minutes")
     assert.deepStrictEqual(yield* Fiber.join(reconciling), [{ mirror: "b", added: 0, changed: 0, removed: 1 }])
-    assert.deepStrictEqual([pages, (yield* b.memory.stats).documents], [9, 3_500])
+    assert.deepStrictEqual([pages, (yield* b.memory.stats).documents], [9, 900])
   }))
 
 it.effect("a change that comes while mirrors are reconciled is not undone", () =>

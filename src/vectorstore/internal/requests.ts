@@ -162,6 +162,9 @@ const isOperationId = Schema.is(OperationId)
 export const embeddingText = (document: Pick<Document, "title" | "content">): string =>
   document.title === undefined ? document.content : `${document.title}\n${document.content}`
 
+/** A page that a provider which is asked for each document's text still gives within the limit of one call. */
+const streamedPage = 250
+
 /** All pages of a list as one stream. */
 export const everyDocument = <E>(
   list: (request: ListRequest) => Effect.Effect<Page, E>
@@ -169,7 +172,7 @@ export const everyDocument = <E>(
   Stream.paginate<DocumentId | undefined, Document, E>(
     undefined,
     (after) =>
-      Effect.map(list({ after, limit: longestPage }), ({ documents, next }) => [
+      Effect.map(list({ after, limit: streamedPage }), ({ documents, next }) => [
         documents,
         next === undefined ? Option.none() : Option.some(next)
       ])
