@@ -200,10 +200,12 @@ const build = Effect.fnUntraced(function*(
     writing("addMany", ({ vectors }) =>
       Effect.gen(function*() {
         yield* Documents.put(sql, t, vectors, prepared)
-        if (operation === undefined) return
-        yield* sql`INSERT INTO ${t.operations} (operation, document)
-          SELECT ${operation}::text, unnest(${textArray(sql, prepared.map(({ document }) => document.id))})
-          ON CONFLICT DO NOTHING`
+        if (operation !== undefined) {
+          yield* sql`INSERT INTO ${t.operations} (operation, document)
+            SELECT ${operation}::text, unnest(${textArray(sql, prepared.map(({ document }) => document.id))})
+            ON CONFLICT DO NOTHING`
+        }
+        return prepared.map(({ document: { id } }): ItemReport => ({ _tag: "Stored", id }))
       }))
 
   const storePart = Effect.fnUntraced(function*(part: ReadonlyArray<Document>, operation: string | undefined) {

@@ -22,6 +22,7 @@ import {
   Fiber,
   Layer,
   Option,
+  Result,
   Schedule,
   Schema,
   type Scope,
@@ -31,9 +32,10 @@ import { PersistedQueue } from "effect/persistence"
 import * as Event from "../Event.ts"
 import { type ProviderError, table } from "../ProviderError.ts"
 import * as Served from "../Served.ts"
+import { byHalves, isRefused } from "./internal/batch.ts"
 import { everyDocument } from "./internal/requests.ts"
 import * as OutboxQueue from "./OutboxQueue.ts"
-import { type BatchReport, type Document, DocumentId, type Service } from "./VectorStore.ts"
+import type { Document, DocumentId, Service } from "./VectorStore.ts"
 
 /** A store with the policies that its calls go through. */
 export interface Party {
@@ -61,7 +63,7 @@ export interface Lag {
   readonly pending: number
   /** How long the oldest of them waits. */
   readonly oldestMillis: number
-  /** Documents that it refused for what they are; it is asked no more. */
+  /** Documents that it refused for what they are: it keeps what it had of them, and is asked no more. */
   readonly refused: number
 }
 
@@ -96,7 +98,11 @@ export interface Outbox {
   readonly reconcile: (mirror?: string) => Effect.Effect<ReadonlyArray<Reconciled>, { readonly _tag: string }>
 }
 
-const Entry = Schema.Struct({ ids: Schema.Array(DocumentId), change: Schema.Literals(["put", "delete"]) })
+const Entry = Schema.Struct({
+  // Unchecked: an id that no store takes is for the stores to refuse, and must not keep its entry out of the queue.
+  ids: Schema.Array(Schema.String.pipe(Schema.brand("DocumentId"))),
+  change: Schema.Literals(["put", "delete"])
+})
 const readEntry = Schema.decodeUnknownOption(Schema.fromJsonString(Entry))
 
 /** How often it is looked what waits in a queue that outlives the process: others may write and deliver beside us. */
@@ -116,6 +122,13 @@ const readers = 8
 
 /** Behind an outage of any length: the pace of the first minute, then every half. */
 const redeliveries = Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("30 seconds")])
+
+/** A document that was to be brought to a mirror, as the primary had it, and why it is not there. */
+interface Brought {
+  readonly id: DocumentId
+  readonly document: Option.Option<Document>
+  readonly failure: { readonly _tag: string } | undefined
+}
 
 interface Waiting {
   readonly change: Change
@@ -151,14 +164,16 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
           /** What was found in the queue, from a process before or beside this one. */
           found: new Map<DocumentId, Waiting>(),
           refused: new Set<DocumentId>(),
-          /** Entries delivered since the queue was last looked at. */
+          /** Entries delivered since the queue was last looked at, and before that: it may not have marked them yet. */
           delivered: new Set<string>(),
+          deliveredBefore: new Set<string>(),
           /** Entries of this process that are in the queue, until they are delivered. */
           recorded: new Set<string>(),
           failing: false
         })
       ))
     type Box = typeof boxes[number]
+    type Part = { readonly box: Box; readonly ids: ReadonlyArray<DocumentId>; readonly entry: string }
 
     const note = (subject: string, message: string): void =>
       sink?.(Event.Noted.make({ at: clock.currentTimeMillisUnsafe(), subject, message }))
@@ -166,57 +181,125 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
     /** Whether the queue was not quick to take the last that it was offered. */
     let ailing = false
 
-    const read = (id: DocumentId) => primary.protect("get", primary.service.get(id))
+    /** Documents as the primary has them now. */
+    const read = (ids: ReadonlyArray<DocumentId>) =>
+      Effect.forEach(
+        ids,
+        (id) => Effect.map(primary.protect("get", primary.service.get(id)), (document) => ({ id, document })),
+        { concurrency: readers }
+      )
+
+    const inBackground = <A>(self: Effect.Effect<A>) =>
+      Effect.forkIn(Effect.interruptible(self), scope, { startImmediately: true })
+
+    /** Puts an entry into the mirror's queue, and gives what waits until that was tried, and tells whether it is in. */
+    const offer = Effect.fnUntraced(
+      function*(change: Change, { box, entry, ids }: Part) {
+        const since = clock.currentTimeMillisUnsafe()
+        for (const id of ids) box.waiting.set(id, { change, entry, since: box.waiting.get(id)?.since ?? since })
+        const offered = Effect.andThen(
+          box.queue.offer({ ids, change }, { id: entry }),
+          Effect.sync(() => {
+            if (!box.delivered.has(entry)) box.recorded.add(entry)
+          })
+        )
+        const tried = yield* Deferred.make<boolean>()
+        yield* inBackground(offered.pipe(
+          Effect.onExit((exit) => Deferred.succeed(tried, Exit.isSuccess(exit))),
+          Effect.catch(() => {
+            note(box.mirror.name, "a write could not be recorded for it, and will be as soon as the queue is well")
+            return Effect.retry(offered, redeliveries)
+          }),
+          Effect.ignore
+        ))
+        return Deferred.await(tried)
+      }
+    )
+
+    const refuse = (box: Box, id: DocumentId, { category }: ProviderError): void => {
+      box.refused.add(id)
+      note(box.mirror.name, `a document was refused: ${category}`)
+    }
 
     /** Brings the mirror's documents to the state that the primary has now. */
     const sync = Effect.fnUntraced(function*(box: Box, ids: ReadonlyArray<DocumentId>) {
-      const { mirror } = box
-      const found = yield* Effect.forEach(ids, (id) => Effect.map(read(id), (document) => ({ id, document })), {
-        concurrency: readers
-      })
-      const present = found.flatMap(({ document }) => Option.toArray(document))
-      const absent = found.filter(({ document }) => Option.isNone(document))
-      for (const { id } of absent) {
-        yield* mirror.protect("delete", mirror.service.delete(id))
+      const { protect, service } = box.mirror
+      const failures = new Map<DocumentId, Brought["failure"]>()
+      const became = (id: DocumentId, failure: Brought["failure"]): void => {
         box.refused.delete(id)
+        // Refused for what it is: it would be refused again.
+        if (isRefused(failure)) refuse(box, id, failure)
+        else failures.set(id, failure)
       }
-      if (present.length > 0) yield* put(box, present)
-      return found
+      const found = yield* read(ids)
+      for (const { document, id } of found) {
+        if (Option.isSome(document)) continue
+        became(id, yield* failureOf(protect("delete", service.delete(id))))
+      }
+      const present = found.flatMap(({ document }) => Option.isSome(document) ? [{ document: document.value }] : [])
+      const added = byHalves(
+        present,
+        (part) =>
+          Effect.map(protect("addMany", service.addMany(part.map(({ document }) => document))), ({ items }) => items)
+      )
+      if (present.length > 0) {
+        const result = yield* Effect.result(added)
+        if (Result.isSuccess(result)) {
+          for (const item of result.success) became(item.id, "error" in item ? item.error : undefined)
+        } else for (const { document } of present) became(document.id, result.failure)
+      }
+      return found.map(({ document, id }): Brought => ({ id, document, failure: failures.get(id) }))
     })
+
+    /** What the primary has in place of what was brought over. */
+    const changedSince = (brought: ReadonlyArray<Brought>) => {
+      const before = new Map(
+        brought.flatMap(({ document, failure, id }) => failure === undefined ? [[id, document]] : [])
+      )
+      return Effect.map(
+        read(Array.from(before.keys())),
+        (now) => now.filter(({ document, id }) => !same(document, before.get(id) ?? Option.none()))
+      )
+    }
 
     /** As `sync` where others deliver beside us, perhaps an older state: what changed meanwhile is brought over again. */
     const settle = Effect.fnUntraced(function*(box: Box, ids: ReadonlyArray<DocumentId>) {
       const first = yield* sync(box, ids)
-      const again = yield* Effect.forEach(
-        first,
-        ({ document, id }) => Effect.map(read(id), (now) => same(now, document) ? [] : [id]),
-        { concurrency: readers }
-      )
-      if (again.some((ids) => ids.length > 0)) yield* sync(box, again.flat())
-      return first
-    })
-
-    const put = Effect.fnUntraced(function*(box: Box, documents: ReadonlyArray<Document>) {
-      const { mirror } = box
-      const { items }: BatchReport = yield* mirror.protect("addMany", mirror.service.addMany(documents))
-      for (const item of items) {
-        box.refused.delete(item.id)
-        if (item._tag !== "Failed" && item._tag !== "Unknown") continue
-        // Refused for what it is: it would be refused again.
-        if (item.error.verdicts.fallback !== "Stop") return yield* item.error
-        box.refused.add(item.id)
-        note(mirror.name, `a document was refused: ${item.error.category}`)
+      const changed = yield* changedSince(first)
+      if (changed.length === 0) return first
+      const again = yield* sync(box, changed.map(({ id }) => id))
+      const still = yield* changedSince(again)
+      // What goes on changing is left to an entry of its own, so that the others need not wait.
+      for (const change of ["put", "delete"] as const) {
+        const ids = still.flatMap(({ document, id }) => Option.isNone(document) === (change === "delete") ? [id] : [])
+        if (ids.length > 0) yield* yield* offer(change, { box, ids, entry: crypto.randomUUID() })
       }
+      const last = new Map(again.map((it) => [it.id, it]))
+      return first.map((it) => last.get(it.id) ?? it)
     })
 
     const deliver = (box: Box) =>
       box.queue.take(({ ids }, { id: entry }) =>
         Effect.gen(function*() {
+          // Of an entry of our own, what was brought over since it was recorded is left out.
+          const due = box.recorded.has(entry) ? ids.filter((id) => box.waiting.has(id)) : ids
+          const known = [box.waiting, box.found].map((all) => ({
+            all,
+            before: new Map(due.map((id) => [id, all.get(id)]))
+          }))
+          const from = clock.currentTimeMillisUnsafe()
           // One delivers from a queue in memory.
-          yield* Option.isSome(given) ? settle(box, ids) : sync(box, ids)
-          for (const all of [box.waiting, box.found]) {
-            for (const id of ids) if (all.get(id)?.entry === entry) all.delete(id)
+          const brought = yield* Option.isSome(given) ? settle(box, due) : sync(box, due)
+          for (const { failure, id } of brought) {
+            if (failure !== undefined) continue
+            // The primary was read after all that was known by then; only what came since waits.
+            for (const { all, before } of known) {
+              const now = all.get(id)
+              if (now === before.get(id)) all.delete(id)
+              else if (now !== undefined) all.set(id, { ...now, since: Math.max(now.since, from) })
+            }
           }
+          yield* firstFailure(brought)
           box.delivered.add(entry)
           box.recorded.delete(entry)
         }).pipe(
@@ -254,17 +337,19 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
 
     const backlog = yield* Effect.serviceOption(OutboxQueue.Backlog)
     const look = Effect.fnUntraced(function*(box: Box, { read }: OutboxQueue.Backlog["Service"]) {
-      box.delivered.clear()
+      box.deliveredBefore = box.delivered
+      box.delivered = new Set()
       const ours = Array.from(box.recorded)
       const rows = yield* read(queueOf(box.mirror))
       const now = yield* Clock.currentTimeMillis
       box.found.clear()
       for (const { ageMillis, element, id: entry } of rows) {
         // What was delivered while the queue was read may still be among what it said.
-        const read = box.delivered.has(entry) ? Option.none() : readEntry(element)
+        if (box.recorded.has(entry) || box.delivered.has(entry) || box.deliveredBefore.has(entry)) continue
+        const read = readEntry(element)
         if (Option.isNone(read)) continue
         const { change, ids } = read.value
-        for (const id of ids) box.found.set(id, { change, entry, since: now - ageMillis })
+        for (const id of ids) box.found.set(id, { change, entry, since: box.found.get(id)?.since ?? now - ageMillis })
       }
       // What is in the queue no more was delivered by another process.
       const there = new Set(rows.map(({ id }) => id))
@@ -280,9 +365,6 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
         ), { discard: true })
     }
 
-    const inBackground = <A>(self: Effect.Effect<A>) =>
-      Effect.forkIn(Effect.interruptible(self), scope, { startImmediately: true })
-
     /**
      * Waits for all, and says whether each was done in time. Apart, because the limit interrupts and the caller does not let
      * itself be interrupted.
@@ -296,7 +378,7 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
         (exit) => Exit.isSuccess(exit) && Option.exists(exit.value, (done) => done.every((it) => it))
       )
 
-    const partsOf = (ids: ReadonlyArray<DocumentId>) =>
+    const partsOf = (ids: ReadonlyArray<DocumentId>): ReadonlyArray<Part> =>
       boxes.flatMap((box) => chunks(ids, entryLength).map((ids) => ({ box, ids, entry: crypto.randomUUID() })))
 
     const announce = Effect.fnUntraced(function*(ids: ReadonlyArray<DocumentId>) {
@@ -317,30 +399,6 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
       ))
     }, Effect.uninterruptible)
 
-    /** Puts an entry into the mirror's queue, and gives what waits until that was tried, and tells whether it is in. */
-    const offer = Effect.fnUntraced(
-      function*(change: Change, { box, entry, ids }: ReturnType<typeof partsOf>[number]) {
-        const since = clock.currentTimeMillisUnsafe()
-        for (const id of ids) box.waiting.set(id, { change, entry, since: box.waiting.get(id)?.since ?? since })
-        const offered = Effect.andThen(
-          box.queue.offer({ ids, change }, { id: entry }),
-          Effect.sync(() => {
-            if (!box.delivered.has(entry)) box.recorded.add(entry)
-          })
-        )
-        const tried = yield* Deferred.make<boolean>()
-        yield* inBackground(offered.pipe(
-          Effect.onExit((exit) => Deferred.succeed(tried, Exit.isSuccess(exit))),
-          Effect.catch(() => {
-            note(box.mirror.name, "a write could not be recorded for it, and will be as soon as the queue is well")
-            return Effect.retry(offered, redeliveries)
-          }),
-          Effect.ignore
-        ))
-        return Deferred.await(tried)
-      }
-    )
-
     const record = Effect.fnUntraced(function*(change: Change, ids: ReadonlyArray<DocumentId>) {
       const recorded = yield* shortly(yield* Effect.forEach(partsOf(ids), (part) => offer(change, part)))
       ailing = !recorded
@@ -355,6 +413,11 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
         () => new Map<DocumentId, Document>(),
         (all, it) => all.set(it.id, it)
       )
+      const bring = (ids: ReadonlyArray<DocumentId>) =>
+        Effect.tap(settle(box, ids), firstFailure).pipe(
+          Effect.map((brought) => brought.filter(({ id }) => !box.refused.has(id)))
+        )
+      const unknown = new Set<DocumentId>()
       let added = 0
       let changed = 0
       let removed = 0
@@ -362,18 +425,21 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
         Stream.filter((document) => {
           const known = theirs.get(document.id)
           theirs.delete(document.id)
-          if (known !== undefined && same(Option.some(known), Option.some(document))) return false
-          if (known === undefined) added++
-          else changed++
-          return true
+          if (known === undefined) unknown.add(document.id)
+          return !same(Option.fromUndefinedOr(known), Option.some(document))
         }),
         Stream.map(({ id }) => id),
         Stream.grouped(entryLength),
-        Stream.runForEach((ids) => settle(box, ids))
+        Stream.runForEach((ids) =>
+          Effect.map(bring(ids), (brought) => {
+            const fresh = brought.filter(({ id }) => unknown.has(id)).length
+            added += fresh
+            changed += brought.length - fresh
+          })
+        )
       )
       for (const ids of chunks(Array.from(theirs.keys()), entryLength)) {
-        const found = yield* settle(box, ids)
-        removed += found.filter(({ document }) => Option.isNone(document)).length
+        removed += (yield* bring(ids)).filter(({ document }) => Option.isNone(document)).length
       }
       return { mirror: mirror.name, added, changed, removed }
     })
@@ -383,15 +449,16 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
       record,
       pending: (mirror, id) => {
         const box = boxes.find((box) => box.mirror.name === mirror)
-        return (box?.waiting.get(id) ?? box?.found.get(id))?.change
+        return (box?.waiting.get(id) ?? box?.found.get(id))?.change ??
+          (box?.refused.has(id) === true ? "put" : undefined)
       },
       lag: Effect.sync(() => {
         const now = clock.currentTimeMillisUnsafe()
         return boxes.map(({ found, mirror, refused, waiting }) => {
-          const all = new Map([...found, ...waiting])
+          const pending = new Set([...found.keys(), ...waiting.keys()]).size
           let oldest = now
-          for (const { since } of all.values()) oldest = Math.min(oldest, since)
-          return { mirror: mirror.name, pending: all.size, oldestMillis: now - oldest, refused: refused.size }
+          for (const all of [found, waiting]) for (const { since } of all.values()) oldest = Math.min(oldest, since)
+          return { mirror: mirror.name, pending, oldestMillis: now - oldest, refused: refused.size }
         })
       }),
       drained: Effect.suspend(() =>
@@ -405,6 +472,15 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
     }
   }
 )
+
+/** Why it failed, where it did. */
+const failureOf = <A, E>(self: Effect.Effect<A, E>): Effect.Effect<E | undefined> =>
+  Effect.match(self, { onFailure: (error) => error, onSuccess: () => undefined })
+
+const firstFailure = (brought: ReadonlyArray<Brought>) => {
+  const failure = brought.find((it) => it.failure !== undefined)?.failure
+  return failure === undefined ? Effect.void : Effect.fail(failure)
+}
 
 /** Page by page: the limits of a call are for one, and not for a store. */
 const documentsOf = ({ protect, service }: Party) => everyDocument((request) => protect("list", service.list(request)))

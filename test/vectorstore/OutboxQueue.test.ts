@@ -126,25 +126,32 @@ it.live("a queue whose database does not answer keeps nobody from starting, writ
     assert.deepStrictEqual((yield* b.memory.list()).documents, [document("one", "zebras")])
   }).pipe(Effect.scoped))
 
-/** A queue in memory that others are said to use too; `held` are the ids of announcements in it. */
-const shared = Effect.fnUntraced(function*(offering: Effect.Effect<void>) {
+/** A queue in memory that others are said to use too; `held` are the ids of announcements in it, `rows` is what it says. */
+const shared = Effect.fnUntraced(function*(
+  offering: Effect.Effect<void>,
+  rows: (offered: ReadonlyArray<OutboxQueue.Waits>) => ReadonlyArray<OutboxQueue.Waits> = () => []
+) {
   const memory = yield* Effect.map(
     Layer.build(PersistedQueue.layerStoreMemory),
     Context.get(PersistedQueue.PersistedQueueStore)
   )
   const held = new Set<string>()
+  const offered: Array<OutboxQueue.Waits> = []
   let announced = 0
   const store = Layer.succeed(PersistedQueue.PersistedQueueStore, {
     ...memory,
     offer: (element) => {
-      if (element.delay === undefined) return Effect.andThen(offering, memory.offer(element))
+      if (element.delay === undefined) {
+        offered.push({ id: element.id, element: JSON.stringify(element.element), ageMillis: 0 })
+        return Effect.andThen(offering, memory.offer(element))
+      }
       announced++
       held.add(element.id)
       return Effect.void
     }
   })
   const backlog = Layer.succeed(OutboxQueue.Backlog, {
-    read: () => Effect.succeed([]),
+    read: () => Effect.sync(() => rows(offered)),
     withdraw: (_, ids) => Effect.sync(() => ids.forEach((id) => held.delete(id)))
   })
   const queue = yield* Layer.build(Layer.merge(Layer.provide(PersistedQueue.layer, store), backlog))
@@ -165,6 +172,38 @@ it.effect("what another process delivered waits no more, and is not hidden", () 
     assert.strictEqual(yield* pending(unified), 0)
     assert.isUndefined(unified.outbox.pending("b", DocumentId.make("one")))
     yield* unified.outbox.drained
+  }).pipe(Effect.scoped))
+
+it.effect("how long the oldest waits is told of a document's first write, whoever wrote and whatever was written since", () =>
+  Effect.gen(function*() {
+    const waits = (id: string, minutes: number): OutboxQueue.Waits => ({
+      id,
+      element: JSON.stringify({ ids: ["one"], change: "put" }),
+      ageMillis: minutes * 60_000
+    })
+    const { queue } = yield* shared(Effect.void, (offered) => [waits("first", 60), waits("second", 1), ...offered])
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    yield* b.is("down")
+    const unified = yield* Effect.provide(UnifiedStore.make({ pipeline, sources: [a.source, b.source] }), queue)
+    yield* TestClock.adjust("1 millis")
+    yield* unified.store.add(document("one", "zebras"))
+    const [lag] = yield* unified.outbox.lag
+    assert.deepStrictEqual([lag?.pending, lag?.oldestMillis], [1, 3_600_001])
+  }).pipe(Effect.scoped))
+
+it.effect("what was delivered and is not yet marked so in the queue does not count as waiting", () =>
+  Effect.gen(function*() {
+    const { queue } = yield* shared(Effect.void, (offered) => offered)
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    const unified = yield* Effect.provide(UnifiedStore.make({ pipeline, sources: [a.source, b.source] }), queue)
+    const id = DocumentId.make("one")
+    yield* TestClock.adjust("29 seconds")
+    yield* unified.store.delete(id)
+    yield* unified.store.add(document("one", "zebras"))
+    yield* TestClock.adjust("1 second")
+    assert.strictEqual((yield* b.memory.stats).documents, 1)
+    assert.strictEqual(yield* pending(unified), 0)
+    assert.isUndefined(unified.outbox.pending("b", id))
   }).pipe(Effect.scoped))
 
 it.effect("every write is announced, whatever is being recorded beside it, and withdrawn when it is recorded", () =>

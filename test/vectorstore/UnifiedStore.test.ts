@@ -3,7 +3,14 @@ import { Duration, Effect, Fiber, Layer, Option, Stream } from "effect"
 import { PersistedQueue } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import * as Event from "../../src/Event.ts"
-import { AuthenticationError, ProviderError, RateLimitError, ServiceUnavailableError } from "../../src/ProviderError.ts"
+import {
+  AuthenticationError,
+  InvalidRequestError,
+  ProviderError,
+  RateLimitError,
+  ServiceUnavailableError,
+  TemporaryFailureError
+} from "../../src/ProviderError.ts"
 import { Fault, OpenAiEmulator } from "../../src/testing/index.ts"
 import * as StoreContract from "../../src/testing/storeContract.ts"
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
@@ -517,6 +524,150 @@ it.effect("a delivery that dies, or that the mirror itself interrupts, is repeat
       assert.deepStrictEqual((yield* unified.outbox.lag).map(({ pending }) => pending), [0])
       assert.strictEqual((yield* b.memory.stats).documents, 2)
     }
+  }))
+
+/** A mirror that goes wrong on some documents, and what it was asked to put and to delete. */
+const picky = Effect.fnUntraced(function*(reasonFor: (id: string) => ProviderError["reason"] | undefined) {
+  const { memory, source: { name } } = yield* troubled("b")
+  const asked: Array<string> = []
+  const failing = <A>(ids: ReadonlyArray<string>, self: Effect.Effect<A, ProviderError>) =>
+    Effect.suspend(() => {
+      asked.push(ids.join(" "))
+      const reason = ids.map(reasonFor).find((it) => it !== undefined)
+      return reason === undefined
+        ? self
+        : Effect.fail(new ProviderError({ provider: name, operation: "write", reason }))
+    })
+  const service: Service = {
+    ...memory,
+    addMany: (all) => failing(all.map(({ id }) => id), memory.addMany(all)),
+    delete: (id) => failing([id], memory.delete(id))
+  }
+  return { asked, memory, service, source: { name, layer: Layer.succeed(VectorStore, service) } }
+})
+
+const evidence = { message: "test", rule: "test", delivered: "yes" } as const
+
+it.effect("a mirror that refuses a whole batch, or to delete, for one document gets the others", () =>
+  Effect.gen(function*() {
+    const a = yield* troubled("a")
+    const b = yield* picky((id) => id.startsWith("bad") ? new InvalidRequestError(evidence) : undefined)
+    const unified = yield* UnifiedStore.make({ pipeline, strategy: "AllAtOnce", sources: [a.source, b.source] })
+    const refused = Effect.map(unified.outbox.lag, ([lag]) => [lag?.pending, lag?.refused])
+    yield* b.memory.add(document("bad 1", "old zebras"))
+    yield* unified.store.addMany(["one", "bad 1", "two", "bad 2"].map((id) => document(id, "giraffes")))
+    yield* TestClock.adjust("1 second")
+    assert.deepStrictEqual(yield* refused, [0, 2])
+    assert.deepStrictEqual((yield* b.memory.list()).documents.map(({ content, id }) => `${id}: ${content}`), [
+      "bad 1: old zebras",
+      "one: giraffes",
+      "two: giraffes"
+    ])
+    // What it has of a document whose newest state it refused does not stand beside what the first source says.
+    assert.deepStrictEqual((yield* unified.search({ query: "zebras" })).value.hits, [])
+    assert.deepStrictEqual(yield* unified.outbox.reconcile(), [{ mirror: "b", added: 0, changed: 0, removed: 0 }])
+    yield* unified.store.delete(DocumentId.make("bad 1"))
+    yield* unified.store.delete(DocumentId.make("one"))
+    yield* TestClock.adjust("1 second")
+    assert.deepStrictEqual(yield* refused, [0, 2])
+    assert.strictEqual((yield* b.memory.stats).documents, 2)
+  }))
+
+it.effect("a document that a mirror fails on for ever keeps no other away, and is tried alone", () =>
+  Effect.gen(function*() {
+    const a = yield* troubled("a")
+    const b = yield* picky(() => undefined)
+    const failed = new ProviderError({
+      provider: "b",
+      operation: "addMany",
+      reason: new TemporaryFailureError(evidence)
+    })
+    const unified = yield* UnifiedStore.make({
+      pipeline,
+      sources: [a.source, {
+        name: "b",
+        service: {
+          ...b.service,
+          addMany: (all) =>
+            Effect.map(b.service.addMany(all.filter(({ id }) => id !== "bad")), ({ items }) => ({
+              items: all.some(({ id }) => id === "bad")
+                ? [{ _tag: "Failed", id: DocumentId.make("bad"), error: failed }, ...items]
+                : items
+            }))
+        }
+      }]
+    })
+    yield* unified.store.addMany(["one", "bad", "two"].map((id) => document(id, "zebras")))
+    yield* TestClock.adjust("10 minutes")
+    assert.deepStrictEqual(b.asked.filter((ids) => ids !== ""), ["one two"])
+    assert.isAbove(b.asked.length, 10)
+    assert.deepStrictEqual((yield* unified.outbox.lag).map(({ pending }) => pending), [1])
+    yield* unified.store.add(document("three", "zebras"))
+    yield* TestClock.adjust("1 second")
+    assert.strictEqual((yield* b.memory.stats).documents, 3)
+  }))
+
+it.effect("an id that no store takes waits in no queue", () =>
+  Effect.gen(function*() {
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    const unified = yield* UnifiedStore.make({ pipeline, sources: [a.source, b.source] })
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as a caller in JavaScript may
+    assert.isFalse(yield* unified.store.delete("x".repeat(600) as DocumentId))
+    yield* TestClock.adjust("1 second")
+    assert.deepStrictEqual((yield* unified.outbox.lag).map(({ pending }) => pending), [0])
+  }))
+
+it.effect("a document that was written often while a mirror was down reaches it once, and its lag starts anew then", () =>
+  Effect.gen(function*() {
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    const unified = yield* UnifiedStore.make({
+      pipeline: { ...pipeline, breaker: undefined },
+      sources: [a.source, b.source]
+    })
+    const lag = Effect.map(unified.outbox.lag, ([lag]) => [lag?.pending, lag?.oldestMillis])
+    yield* b.is("down")
+    for (let i = 0; i < 20; i++) {
+      yield* unified.store.add(document("one", `zebra ${i}`))
+      yield* TestClock.adjust("1 second")
+    }
+    assert.deepStrictEqual(yield* lag, [1, 20_000])
+    yield* b.is("slow")
+    const before = b.calls("addMany")
+    // The newest is written while what was before it is on its way.
+    yield* TestClock.adjust("31 seconds")
+    yield* unified.store.add(document("one", "zebra 20"))
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual(yield* lag, [0, 0])
+    assert.deepStrictEqual((yield* b.memory.list()).documents, [document("one", "zebra 20")])
+    assert.isAtMost(b.calls("addMany") - before, 3)
+  }))
+
+it.effect("what changes again and again while others deliver too is brought over in its last state", () =>
+  Effect.gen(function*() {
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    let puts = 0
+    const unified = yield* UnifiedStore.make({
+      pipeline,
+      sources: [a.source, {
+        name: "b",
+        // What reconciles takes its time, and the queue's own deliveries overtake it.
+        layer: Layer.succeed(VectorStore, {
+          ...b.memory,
+          addMany: (all) => Effect.suspend(() => Effect.delay(b.memory.addMany(all), ++puts % 2 === 1 ? "1 second" : 0))
+        })
+      }]
+    })
+    yield* a.memory.add(document("one", "first"))
+    const reconciling = yield* Effect.forkChild(unified.outbox.reconcile(), { startImmediately: true })
+    for (const content of ["second", "third"]) {
+      yield* TestClock.adjust("500 millis")
+      yield* unified.store.add(document("one", content))
+      yield* TestClock.adjust("500 millis")
+    }
+    yield* Fiber.join(reconciling)
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual((yield* b.memory.list()).documents, [document("one", "third")])
+    assert.isAbove(puts, 3)
   }))
 
 it.live("what a mirror refuses for what it is holds nothing up and is counted", () =>

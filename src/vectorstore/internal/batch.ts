@@ -1,6 +1,6 @@
 /** A batch in parts, each stored as a whole: what becomes of every document where a part or a single one fails. */
 import { Effect, Result } from "effect"
-import type { ProviderError } from "../../ProviderError.ts"
+import { ProviderError } from "../../ProviderError.ts"
 import type { BatchOptions, BatchReport, Document, ItemReport } from "../VectorStore.ts"
 import { checkBatch, checkDocument } from "./requests.ts"
 
@@ -56,24 +56,25 @@ export const inParts = Effect.fnUntraced(function*(
   }
 })
 
+/** Whether the data is refused for what it is, so that it would be refused again. */
+export const isRefused = (error: unknown): error is ProviderError =>
+  error instanceof ProviderError &&
+  (error.reason._tag === "ValidationError" || error.reason._tag === "InvalidRequestError")
+
 /** Stores all at once; where the data is refused, by halves, until the bad ones stand alone. */
-export const byHalves = <A extends { readonly document: Document }>(
+export const byHalves = <A extends { readonly document: Document }, E>(
   items: ReadonlyArray<A>,
-  store: (items: ReadonlyArray<A>) => Effect.Effect<void, ProviderError>
-): Effect.Effect<ReadonlyArray<ItemReport>, ProviderError> =>
-  Effect.matchEffect(store(items), {
-    onSuccess: () => Effect.succeed(items.map(({ document: { id } }): ItemReport => ({ _tag: "Stored", id }))),
-    onFailure: (error) => {
-      const { _tag } = error.reason
-      if (_tag !== "ValidationError" && _tag !== "InvalidRequestError") return Effect.fail(error)
-      if (items.length === 1) {
-        return Effect.succeed(items.map(({ document: { id } }): ItemReport => ({ _tag: "Failed", id, error })))
-      }
-      const half = Math.ceil(items.length / 2)
-      return Effect.zipWith(
-        byHalves(items.slice(0, half), store),
-        byHalves(items.slice(half), store),
-        (first, second) => [...first, ...second]
-      )
+  store: (items: ReadonlyArray<A>) => Effect.Effect<ReadonlyArray<ItemReport>, E>
+): Effect.Effect<ReadonlyArray<ItemReport>, E> =>
+  Effect.catch(store(items), (error): Effect.Effect<ReadonlyArray<ItemReport>, E> => {
+    if (!isRefused(error)) return Effect.fail(error)
+    if (items.length === 1) {
+      return Effect.succeed(items.map(({ document: { id } }): ItemReport => ({ _tag: "Failed", id, error })))
     }
+    const half = Math.ceil(items.length / 2)
+    return Effect.zipWith(
+      byHalves(items.slice(0, half), store),
+      byHalves(items.slice(half), store),
+      (first, second) => [...first, ...second]
+    )
   })
