@@ -193,11 +193,12 @@ export const fallback = <Space extends string>(
 
 /**
  * The embedder with its vectors looked at: one for each text, of its own space and width, finite, not all zeros; brought
- * to length 1 where they are not. What is none fails with a `ConfigurationError`. Stores do this by themselves.
+ * to length 1 where they are not. What is none fails with a `ConfigurationError`, and so does an embedder that throws. Stores
+ * do this by themselves.
  */
 export const verified = <Space extends string>(embedder: Service<Space>): Service<Space> => {
   const { dimensions, id, provider } = embedder.space
-  const broken = (message: string): ProviderError =>
+  const broken = (message: string, detail = "DimensionMismatch"): ProviderError =>
     new ProviderError({
       provider,
       operation: "embed",
@@ -205,7 +206,7 @@ export const verified = <Space extends string>(embedder: Service<Space>): Servic
         message: `The embedder of the space ${id} ${message}`,
         rule: "embedder/vector",
         delivered: "yes",
-        detail: "DimensionMismatch"
+        detail
       })
     })
   const unit = (vector: Vector<Space>): Result.Result<Vector<Space>, ProviderError> => {
@@ -222,10 +223,14 @@ export const verified = <Space extends string>(embedder: Service<Space>): Servic
   return {
     ...embedder,
     embed: (texts, role, statistics) =>
-      Effect.flatMap(embedder.embed(texts, role, statistics), (vectors) =>
-        vectors.length === texts.length
-          ? Effect.fromResult(Result.all(vectors.map(unit)))
-          : Effect.fail(broken(`gave ${vectors.length} vectors for ${texts.length} texts`)))
+      Effect.suspend(() => embedder.embed(texts, role, statistics)).pipe(
+        Effect.catchDefect((defect) => Effect.fail(broken("threw", "Defect").causedBy(defect))),
+        Effect.flatMap((vectors) =>
+          vectors.length === texts.length
+            ? Effect.fromResult(Result.all(vectors.map(unit)))
+            : Effect.fail(broken(`gave ${vectors.length} vectors for ${texts.length} texts`))
+        )
+      )
   }
 }
 

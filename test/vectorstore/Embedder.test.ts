@@ -154,6 +154,10 @@ it.effect("an embedder that keeps no promise costs a store its vectors, never it
       "not finite": of(Number.NaN, 0, 1),
       "all zeros": of(0, 0, 0),
       "of another space": making(() => ({ space: "p/other/3@1", values: [1, 0, 0] })),
+      "dying": { space, embed: () => Effect.die(new Error("boom")) },
+      "throwing": making(() => {
+        throw new Error("boom")
+      }),
       "missing": making((text) => text.includes("zebras") ? { space: space.id, values: [1, 0, 0] } : undefined)
     }
     const documents = ["zebras graze", "whales sing"].map((content, i) =>
@@ -163,7 +167,7 @@ it.effect("an embedder that keeps no promise costs a store its vectors, never it
       const error = yield* Effect.flip(Embedder.verified(embedder).embed(["zebras", "whales"], "document"))
       assert.deepStrictEqual(
         [error.reason._tag, error.reason.detail],
-        ["ConfigurationError", "DimensionMismatch"],
+        ["ConfigurationError", what === "dying" || what === "throwing" ? "Defect" : "DimensionMismatch"],
         what
       )
       const store = yield* MemoryStore.makeWith(embedder)
