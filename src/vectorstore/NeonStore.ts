@@ -35,7 +35,10 @@ import {
 export interface Options {
   /** Names the store in errors and answers. Defaults to `"neon"`. */
   readonly name?: string | undefined
-  /** The database schema the tables are in; stores of different schemas know nothing of each other. Defaults to `"holdfast"`. */
+  /**
+   * The database schema the tables are in; stores of different schemas know nothing of each other. At most 63 bytes.
+   * Defaults to `"holdfast"`.
+   */
   readonly schema?: string | undefined
   /**
    * How long one statement may run. Defaults to `"30 seconds"`; 0 is no limit. Searches and writes are ended by the server;
@@ -94,13 +97,17 @@ export const layerTended = (
 ): Layer.Layer<VectorStore, InvalidOptions, SqlClient | Embedder> =>
   Layer.effect(
     VectorStore,
-    Effect.tap(make(options), (store) =>
+    Effect.gen(function*() {
+      const after = yield* checked(() => checks("NeonStore").millis("after", options?.after, "5 seconds"))
+      const store = yield* make(options)
       // Where the embedder or the database is down, the next time.
-      Effect.ignore(store.embedMissing()).pipe(
+      yield* Effect.ignoreCause(store.embedMissing()).pipe(
         Effect.repeat(Schedule.spaced("5 minutes")),
-        Effect.delay(options?.after ?? "5 seconds"),
+        Effect.delay(after),
         Effect.forkScoped
-      ))
+      )
+      return store
+    })
   )
 
 export const layerLexical = (options?: Options): Layer.Layer<VectorStore, InvalidOptions, SqlClient> =>
@@ -121,21 +128,27 @@ export interface PoolOptions {
  * A suspended Neon database wakes within `connectTimeout`, 15 seconds; and it closes what was idle for five minutes, so
  * connections are given up after two.
  */
-export const layerPool = (options: PoolOptions): Layer.Layer<PgClient.PgClient | SqlClient, ProviderError> =>
-  PgClient.layer({
-    url: options.url,
-    maxConnections: options.maxConnections ?? 10,
-    minConnections: 0,
-    connectTimeout: "15 seconds",
-    idleTimeout: "2 minutes",
-    applicationName: "holdfast"
-  }).pipe(
-    Layer.catch((error) =>
-      Layer.effectContext(
-        Effect.fail(Classifier.toError(error, { provider: "neon", operation: "connect", phase: "connect" }))
+export const layerPool = (
+  options: PoolOptions
+): Layer.Layer<PgClient.PgClient | SqlClient, ProviderError | InvalidOptions> =>
+  Layer.unwrap(Effect.map(
+    checked(() => checks("NeonStore").int("maxConnections", options.maxConnections, 10, { min: 1 })),
+    (maxConnections) =>
+      PgClient.layer({
+        url: options.url,
+        maxConnections,
+        minConnections: 0,
+        connectTimeout: "15 seconds",
+        idleTimeout: "2 minutes",
+        applicationName: "holdfast"
+      }).pipe(
+        Layer.catch((error) =>
+          Layer.effectContext(
+            Effect.fail(Classifier.toError(error, { provider: "neon", operation: "connect", phase: "connect" }))
+          )
+        )
       )
-    )
-  )
+  ))
 
 /** How many are embedded before they are stored, by `embedMissing`. */
 const embeddedAtOnce = 250
@@ -148,9 +161,12 @@ const build = Effect.fnUntraced(function*(
   options: Options = {}
 ): Effect.fn.Return<NeonStore, InvalidOptions, SqlClient> {
   const sql = yield* SqlClient
-  const name = options.name ?? "neon"
+  const { name = "neon", schema = "holdfast" } = options
   const { indexFrom, keepMillis, statementTimeoutMillis } = yield* checked(() => {
     const check = checks("NeonStore")
+    check.text("schema", schema)
+    // Postgres would cut a longer one off: two of one beginning would be one.
+    check.ensure(Buffer.byteLength(schema) <= 63, "schema", "must be at most 63 bytes")
     const limit = (field: "statementTimeout" | "keepOperations", usual: Duration.Input): number => {
       const millis = millisOf("NeonStore", field, options[field] ?? usual)
       check.ensure(millis >= 0, field, "must not be negative")
@@ -164,7 +180,7 @@ const build = Effect.fnUntraced(function*(
   })
   // A thousand years are for ever: Postgres has no time that is long before.
   const keepOperations = Math.min(keepMillis / 1_000, 1_000 * 365 * 86_400)
-  const t = tables(sql, options.schema ?? "holdfast")
+  const t = tables(sql, schema)
   const { known, plain, reading, ready, typed, writing } = yield* Calls.make(sql, t, {
     name,
     space: embedder?.space,

@@ -1,5 +1,5 @@
 import { assert, layer } from "@effect/vitest"
-import { Duration, Effect, Layer, Option, Result, Schema } from "effect"
+import { Duration, Effect, Layer, Option, Redacted, Result, Schema } from "effect"
 import * as Arbitrary from "effect/Arbitrary"
 import { SqlClient } from "effect/sql/SqlClient"
 import { ProviderError, ServiceUnavailableError } from "../../src/ProviderError.ts"
@@ -183,7 +183,9 @@ layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("NeonStore
       const wrong: ReadonlyArray<readonly [NeonStore.Options, string]> = [
         [{ statementTimeout: -1 }, "statementTimeout must not be negative"],
         [{ keepOperations: "soon" as never }, "keepOperations must be a duration, not \"soon\""],
-        [{ indexFrom: Number.NaN }, "indexFrom must be a whole number, at least 0, not NaN"]
+        [{ indexFrom: Number.NaN }, "indexFrom must be a whole number, at least 0, not NaN"],
+        [{ schema: "" }, "schema must be a text that is not empty"],
+        [{ schema: `${"x".repeat(62)}é` }, "schema must be at most 63 bytes"]
       ]
       for (const [options, message] of wrong) {
         for (
@@ -195,6 +197,13 @@ layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("NeonStore
           assert.include(refused.message, message)
         }
       }
+      const pool = NeonStore.layerPool({ url: Redacted.make("postgres://nobody@127.0.0.1:1/none"), maxConnections: -1 })
+      assert.include(
+        (yield* Effect.flip(Layer.build(pool))).message,
+        "maxConnections must be a whole number, at least 1"
+      )
+      const late = yield* Effect.flip(Layer.build(NeonStore.layerTended({ after: "soon" as never })))
+      assert.include(late.message, "after must be a duration, not \"soon\"")
     }))
 
   it.effect("compares all vectors where there are few, and no slower at the tenth time than at the first", () =>
