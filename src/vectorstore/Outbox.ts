@@ -30,7 +30,7 @@ import {
 } from "effect"
 import { PersistedQueue } from "effect/persistence"
 import * as Event from "../Event.ts"
-import { type ProviderError, table } from "../ProviderError.ts"
+import { ProviderError, table } from "../ProviderError.ts"
 import * as Served from "../Served.ts"
 import { byHalves, isRefused } from "./internal/batch.ts"
 import { everyDocument } from "./internal/requests.ts"
@@ -169,7 +169,9 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
           deliveredBefore: new Set<string>(),
           /** Entries of this process that are in the queue, until they are delivered. */
           recorded: new Set<string>(),
-          failing: false
+          failing: false,
+          /** How many documents go in one call; fewer where more took longer than a call may. */
+          atOnce: entryLength
         })
       ))
     type Box = typeof boxes[number]
@@ -237,16 +239,27 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
         became(id, yield* failureOf(protect("delete", service.delete(id))))
       }
       const present = found.flatMap(({ document }) => Option.isSome(document) ? [{ document: document.value }] : [])
-      const added = byHalves(
-        present,
-        (part) =>
-          Effect.map(protect("addMany", service.addMany(part.map(({ document }) => document))), ({ items }) => items)
-      )
-      if (present.length > 0) {
-        const result = yield* Effect.result(added)
+      const add = (part: typeof present) =>
+        byHalves(
+          part,
+          (part) =>
+            Effect.map(protect("addMany", service.addMany(part.map(({ document }) => document))), ({ items }) => items)
+        )
+      for (let rest = present; rest.length > 0;) {
+        const part = rest.slice(0, box.atOnce)
+        const result = yield* Effect.result(add(part))
         if (Result.isSuccess(result)) {
           for (const item of result.success) became(item.id, "error" in item ? item.error : undefined)
-        } else for (const { document } of present) became(document.id, result.failure)
+          box.atOnce = Math.min(entryLength, box.atOnce + 1)
+          rest = rest.slice(part.length)
+          continue
+        }
+        const { failure } = result
+        if (failure instanceof ProviderError && failure.reason._tag === "TimeoutError") {
+          box.atOnce = Math.max(1, Math.floor(part.length / 2))
+        }
+        for (const { document } of rest) became(document.id, failure)
+        break
       }
       return found.map(({ document, id }): Brought => ({ id, document, failure: failures.get(id) }))
     })

@@ -607,6 +607,25 @@ it.effect("a document that a mirror fails on for ever keeps no other away, and i
     assert.strictEqual((yield* b.memory.stats).documents, 3)
   }))
 
+it.effect("a batch that takes a mirror longer than a call may goes to it in smaller ones", () =>
+  Effect.gen(function*() {
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    const unified = yield* UnifiedStore.make({
+      pipeline,
+      sources: [a.source, {
+        name: "b",
+        layer: Layer.succeed(VectorStore, {
+          ...b.memory,
+          addMany: (all) => Effect.delay(b.memory.addMany(all), 200 * all.length)
+        })
+      }]
+    })
+    yield* unified.store.addMany(Array.from({ length: 100 }, (_, i) => document(`d${i}`, "zebras")))
+    yield* TestClock.adjust("3 minutes")
+    assert.deepStrictEqual((yield* unified.outbox.lag).map(({ pending }) => pending), [0])
+    assert.strictEqual((yield* b.memory.stats).documents, 100)
+  }))
+
 it.effect("an id that no store takes waits in no queue", () =>
   Effect.gen(function*() {
     const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
