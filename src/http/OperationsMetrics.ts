@@ -18,7 +18,8 @@ const families = {
   bulkhead: ["ft_bulkhead_available", "Calls that may still begin"],
   rateLimit: ["ft_ratelimit_remaining", "Calls that may start at once under our own rate limit"],
   pending: ["ft_outbox_pending_documents", "Documents whose newest state a mirror has not got"],
-  oldest: ["ft_outbox_oldest_seconds", "How long the oldest of them waits"]
+  oldest: ["ft_outbox_oldest_seconds", "How long the oldest of them waits"],
+  refused: ["ft_outbox_refused_documents", "Documents that a mirror refused for what they are"]
 } as const satisfies { readonly [name: string]: Family }
 
 const states = ["closed", "open", "half_open", "forced_open", "disabled"] as const
@@ -56,9 +57,10 @@ const figuresOf = (standing: Standing): ReadonlyArray<Figure> => [
     Math.max(0, limit - running)
   ]),
   ...standing.rateLimits.map(({ name, remaining }): Figure => [families.rateLimit, { service: name }, remaining]),
-  ...standing.mirrors.flatMap(({ mirror, oldestMillis, pending }): ReadonlyArray<Figure> => [
+  ...standing.mirrors.flatMap(({ mirror, oldestMillis, pending, refused }): ReadonlyArray<Figure> => [
     [families.pending, { mirror }, pending],
-    [families.oldest, { mirror }, oldestMillis / 1_000]
+    [families.oldest, { mirror }, oldestMillis / 1_000],
+    [families.refused, { mirror }, refused]
   ])
 ]
 

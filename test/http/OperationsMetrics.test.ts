@@ -65,6 +65,7 @@ const families = {
   ft_retry_budget_exhausted_total: { service: ["openai", "neon"] },
   ft_outbox_pending_documents: { mirror: ["neon"] },
   ft_outbox_oldest_seconds: { mirror: ["neon"] },
+  ft_outbox_refused_documents: { mirror: ["neon"] },
   ft_retries_total: { service: [], operation: [] },
   ft_hedges_total: { service: [], operation: [] },
   ft_breaker_trips_total: { service: [], operation: [] },
