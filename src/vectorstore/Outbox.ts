@@ -10,6 +10,12 @@
  *
  * In a queue that outlives the process a write is announced before it begins, by an entry that is held back and withdrawn
  * when the write is recorded: should the process be killed in between, whoever has the queue then delivers it.
+ *
+ * **Gotchas**
+ *
+ * A queue is named after the service and the mirror. Two services with one database need two names: else one takes the
+ * other's entries, and the other's mirror goes without. Processes of one service that share a queue know by `OutboxQueue`
+ * what the others delivered; of another queue, that goes on counting as waiting in the process that recorded it.
  */
 import {
   Cause,
@@ -30,6 +36,7 @@ import {
 } from "effect"
 import { PersistedQueue } from "effect/persistence"
 import * as Event from "../Event.ts"
+import { InvalidOptions } from "../InvalidOptions.ts"
 import { ProviderError, table } from "../ProviderError.ts"
 import * as Served from "../Served.ts"
 import { byHalves, isRefused } from "./internal/batch.ts"
@@ -50,7 +57,7 @@ export interface Party {
 }
 
 export interface Options {
-  /** Names the queues. */
+  /** Names the queues: of the services that share a database each needs its own. */
   readonly name: string
   readonly primary: Party
   readonly mirrors: ReadonlyArray<Party>
@@ -94,7 +101,7 @@ export interface Outbox {
   readonly lag: Effect.Effect<ReadonlyArray<Lag>>
   /** Waits until nothing that this process recorded is pending. */
   readonly drained: Effect.Effect<void>
-  /** Compares everything and makes the mirrors, or one of them, equal to the primary. */
+  /** Compares everything and makes the mirrors, or one of them, equal to the primary. Refuses a name that is no mirror's. */
   readonly reconcile: (mirror?: string) => Effect.Effect<ReadonlyArray<Reconciled>, { readonly _tag: string }>
 }
 
@@ -480,8 +487,13 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
           schedule: Schedule.spaced(Duration.millis(10))
         })
       ).pipe(Effect.asVoid),
-      reconcile: (mirror) =>
-        Effect.forEach(boxes.filter((box) => mirror === undefined || box.mirror.name === mirror), compare)
+      reconcile: Effect.fnUntraced(function*(mirror) {
+        const chosen = boxes.filter((box) => mirror === undefined || box.mirror.name === mirror)
+        if (mirror !== undefined && chosen.length === 0) {
+          return yield* new InvalidOptions({ module: "Outbox", field: "mirror", why: `is no mirror: ${mirror}` })
+        }
+        return yield* Effect.forEach(chosen, compare)
+      })
     }
   }
 )

@@ -63,7 +63,10 @@ export type Source = Layer.Layer<VectorStore, unknown, unknown> | FaultTolerance
 export interface Options<Sources extends ReadonlyArray<Source> = ReadonlyArray<Source>>
   extends Omit<FaultTolerance.Options<VectorStore, Service>, "service" | "providers">
 {
-  /** Names the service in errors, events and metrics. Defaults to `"unified"`. */
+  /**
+   * Names the service in errors, events and metrics, and the queues to its mirrors: of the services that share a database each
+   * needs its own. Defaults to `"unified"`.
+   */
   readonly name?: string | undefined
   /**
    * For every source. Defaults to retries that wait for no source longer than 200 ms when it says so or its circuit is

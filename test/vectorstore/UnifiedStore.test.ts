@@ -3,6 +3,7 @@ import { Duration, Effect, Fiber, Layer, Option, Stream } from "effect"
 import { PersistedQueue } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import * as Event from "../../src/Event.ts"
+import { InvalidOptions } from "../../src/InvalidOptions.ts"
 import {
   AuthenticationError,
   InvalidRequestError,
@@ -389,6 +390,10 @@ it.effect("reconciling makes a mirror equal to the primary, whatever happened to
     assert.deepStrictEqual(done, [{ mirror: "b", added: 1, changed: 1, removed: 1 }])
     assert.deepStrictEqual((yield* b.memory.list()).documents, (yield* a.memory.list()).documents)
     assert.deepStrictEqual((yield* unified.outbox.reconcile()).map(({ added, changed }) => added + changed), [0, 1])
+    for (const name of ["a", "d"]) {
+      const refused = yield* Effect.flip(unified.outbox.reconcile(name))
+      assert.isTrue(refused instanceof InvalidOptions && refused.field === "mirror", name)
+    }
   }))
 
 it.effect("stores that take longer to list than a call may take are reconciled page by page, each tried again", () =>
