@@ -28,7 +28,6 @@ import {
   Fiber,
   Layer,
   Option,
-  Result,
   Schedule,
   Schema,
   type Scope,
@@ -37,24 +36,14 @@ import {
 import { PersistedQueue } from "effect/persistence"
 import * as Event from "../Event.ts"
 import { InvalidOptions } from "../InvalidOptions.ts"
-import { ProviderError, table } from "../ProviderError.ts"
+import { table } from "../ProviderError.ts"
 import * as Served from "../Served.ts"
-import { byHalves, isRefused } from "./internal/batch.ts"
-import { everyDocument } from "./internal/requests.ts"
+import { allThere, documentsOf, type Party, same } from "./internal/mirrorSync.ts"
+import * as MirrorSync from "./internal/mirrorSync.ts"
 import * as OutboxQueue from "./OutboxQueue.ts"
-import type { Document, DocumentId, Service } from "./VectorStore.ts"
+import type { Document, DocumentId } from "./VectorStore.ts"
 
-/** A store with the policies that its calls go through. */
-export interface Party {
-  readonly name: string
-  readonly service: Service
-  readonly protect: <A>(
-    operation: string,
-    self: Effect.Effect<A, ProviderError>
-  ) => Effect.Effect<A, { readonly _tag: string }>
-  /** Milliseconds until it makes sense to call; 0 for now. */
-  readonly availability: (now: number) => number
-}
+export type { Party } from "./internal/mirrorSync.ts"
 
 export interface Options {
   /** Names the queues: of the services that share a database each needs its own. */
@@ -125,17 +114,9 @@ const recordedWithin = "1 second"
 const heldBack = "5 minutes"
 
 const entryLength = 100
-const readers = 8
 
 /** Behind an outage of any length: the pace of the first minute, then every half. */
 const redeliveries = Schedule.min([Schedule.exponential("500 millis"), Schedule.spaced("30 seconds")])
-
-/** A document that was to be brought to a mirror, as the primary had it, and why it is not there. */
-interface Brought {
-  readonly id: DocumentId
-  readonly document: Option.Option<Document>
-  readonly failure: { readonly _tag: string } | undefined
-}
 
 interface Waiting {
   readonly change: Change
@@ -155,6 +136,9 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
       Context.get(PersistedQueue.PersistedQueueFactory)
     )
     const queueOf = (mirror: Party): string => `holdfast/${name}/${mirror.name}`
+    const note = (subject: string, message: string): void =>
+      sink?.(Event.Noted.make({ at: clock.currentTimeMillisUnsafe(), subject, message }))
+
     const boxes = yield* Effect.forEach(mirrors, (mirror) =>
       Effect.map(
         factory.make({
@@ -170,33 +154,25 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
           waiting: new Map<DocumentId, Waiting>(),
           /** What was found in the queue, from a process before or beside this one. */
           found: new Map<DocumentId, Waiting>(),
-          refused: new Set<DocumentId>(),
           /** Entries delivered since the queue was last looked at, and before that: it may not have marked them yet. */
           delivered: new Set<string>(),
           deliveredBefore: new Set<string>(),
           /** Entries of this process that are in the queue, until they are delivered. */
           recorded: new Set<string>(),
           failing: false,
-          /** How many documents go in one call; fewer where more took longer than a call may. */
-          atOnce: entryLength
+          ...MirrorSync.make({
+            primary,
+            mirror,
+            atOnce: entryLength,
+            onRefused: ({ category }) => note(mirror.name, `a document was refused: ${category}`)
+          })
         })
       ))
     type Box = typeof boxes[number]
     type Part = { readonly box: Box; readonly ids: ReadonlyArray<DocumentId>; readonly entry: string }
 
-    const note = (subject: string, message: string): void =>
-      sink?.(Event.Noted.make({ at: clock.currentTimeMillisUnsafe(), subject, message }))
-
     /** Whether the queue was not quick to take the last that it was offered. */
     let ailing = false
-
-    /** Documents as the primary has them now. */
-    const read = (ids: ReadonlyArray<DocumentId>) =>
-      Effect.forEach(
-        ids,
-        (id) => Effect.map(primary.protect("get", primary.service.get(id)), (document) => ({ id, document })),
-        { concurrency: readers }
-      )
 
     const inBackground = <A>(self: Effect.Effect<A>) =>
       Effect.forkIn(Effect.interruptible(self), scope, { startImmediately: true })
@@ -225,70 +201,13 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
       }
     )
 
-    const refuse = (box: Box, id: DocumentId, { category }: ProviderError): void => {
-      box.refused.add(id)
-      note(box.mirror.name, `a document was refused: ${category}`)
-    }
-
-    /** Brings the mirror's documents to the state that the primary has now. */
-    const sync = Effect.fnUntraced(function*(box: Box, ids: ReadonlyArray<DocumentId>) {
-      const { protect, service } = box.mirror
-      const failures = new Map<DocumentId, Brought["failure"]>()
-      const became = (id: DocumentId, failure: Brought["failure"]): void => {
-        box.refused.delete(id)
-        // Refused for what it is: it would be refused again.
-        if (isRefused(failure)) refuse(box, id, failure)
-        else failures.set(id, failure)
-      }
-      const found = yield* read(ids)
-      for (const { document, id } of found) {
-        if (Option.isSome(document)) continue
-        became(id, yield* failureOf(protect("delete", service.delete(id))))
-      }
-      const present = found.flatMap(({ document }) => Option.isSome(document) ? [{ document: document.value }] : [])
-      const add = (part: typeof present) =>
-        byHalves(
-          part,
-          (part) =>
-            Effect.map(protect("addMany", service.addMany(part.map(({ document }) => document))), ({ items }) => items)
-        )
-      for (let rest = present; rest.length > 0;) {
-        const part = rest.slice(0, box.atOnce)
-        const result = yield* Effect.result(add(part))
-        if (Result.isSuccess(result)) {
-          for (const item of result.success) became(item.id, "error" in item ? item.error : undefined)
-          box.atOnce = Math.min(entryLength, box.atOnce + 1)
-          rest = rest.slice(part.length)
-          continue
-        }
-        const { failure } = result
-        if (failure instanceof ProviderError && failure.reason._tag === "TimeoutError") {
-          box.atOnce = Math.max(1, Math.floor(part.length / 2))
-        }
-        for (const { document } of rest) became(document.id, failure)
-        break
-      }
-      return found.map(({ document, id }): Brought => ({ id, document, failure: failures.get(id) }))
-    })
-
-    /** What the primary has in place of what was brought over. */
-    const changedSince = (brought: ReadonlyArray<Brought>) => {
-      const before = new Map(
-        brought.flatMap(({ document, failure, id }) => failure === undefined ? [[id, document]] : [])
-      )
-      return Effect.map(
-        read(Array.from(before.keys())),
-        (now) => now.filter(({ document, id }) => !same(document, before.get(id) ?? Option.none()))
-      )
-    }
-
-    /** As `sync` where others deliver beside us, perhaps an older state: what changed meanwhile is brought over again. */
+    /** As `bring` where others deliver beside us, perhaps an older state: what changed meanwhile is brought over again. */
     const settle = Effect.fnUntraced(function*(box: Box, ids: ReadonlyArray<DocumentId>) {
-      const first = yield* sync(box, ids)
-      const changed = yield* changedSince(first)
+      const first = yield* box.bring(ids)
+      const changed = yield* box.changedSince(first)
       if (changed.length === 0) return first
-      const again = yield* sync(box, changed.map(({ id }) => id))
-      const still = yield* changedSince(again)
+      const again = yield* box.bring(changed.map(({ id }) => id))
+      const still = yield* box.changedSince(again)
       // What goes on changing is left to an entry of its own, so that the others need not wait.
       for (const change of ["put", "delete"] as const) {
         const ids = still.flatMap(({ document, id }) => Option.isNone(document) === (change === "delete") ? [id] : [])
@@ -309,7 +228,7 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
           }))
           const from = clock.currentTimeMillisUnsafe()
           // One delivers from a queue in memory.
-          const brought = yield* Option.isSome(given) ? settle(box, due) : sync(box, due)
+          const brought = yield* Option.isSome(given) ? settle(box, due) : box.bring(due)
           for (const { failure, id } of brought) {
             if (failure !== undefined) continue
             // The primary was read after all that was known by then; only what came since waits.
@@ -319,7 +238,7 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
               else if (now !== undefined) all.set(id, { ...now, since: Math.max(now.since, from) })
             }
           }
-          yield* firstFailure(brought)
+          yield* allThere(brought)
           box.delivered.add(entry)
           box.recorded.delete(entry)
         }).pipe(
@@ -434,7 +353,7 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
         (all, it) => all.set(it.id, it)
       )
       const bring = (ids: ReadonlyArray<DocumentId>) =>
-        Effect.tap(settle(box, ids), firstFailure).pipe(
+        Effect.tap(settle(box, ids), allThere).pipe(
           Effect.map((brought) => brought.filter(({ id }) => !box.refused.has(id)))
         )
       const unknown = new Set<DocumentId>()
@@ -498,18 +417,6 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
   }
 )
 
-/** Why it failed, where it did. */
-const failureOf = <A, E>(self: Effect.Effect<A, E>): Effect.Effect<E | undefined> =>
-  Effect.match(self, { onFailure: (error) => error, onSuccess: () => undefined })
-
-const firstFailure = (brought: ReadonlyArray<Brought>) => {
-  const failure = brought.find((it) => it.failure !== undefined)?.failure
-  return failure === undefined ? Effect.void : Effect.fail(failure)
-}
-
-/** Page by page: the limits of a call are for one, and not for a store. */
-const documentsOf = ({ protect, service }: Party) => everyDocument((request) => protect("list", service.list(request)))
-
 /** What a delivery failed with, in one word; what no store tells by itself is unknown. */
 const categoryOf = ({ name }: Party, cause: Cause.Cause<{ readonly _tag: string }>): string =>
   Option.match(Cause.findErrorOption(cause), {
@@ -519,9 +426,3 @@ const categoryOf = ({ name }: Party, cause: Cause.Cause<{ readonly _tag: string 
 
 const chunks = <A>(items: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> =>
   Array.from({ length: Math.ceil(items.length / size) }, (_, i) => items.slice(i * size, (i + 1) * size))
-
-const same = (a: Option.Option<Document>, b: Option.Option<Document>): boolean =>
-  Option.isSome(a) && Option.isSome(b) ? text(a.value) === text(b.value) : Option.isNone(a) && Option.isNone(b)
-
-const text = ({ attributes = {}, content, title }: Document): string =>
-  JSON.stringify([title, content, Object.entries(attributes).sort(([x], [y]) => x < y ? -1 : 1)])
