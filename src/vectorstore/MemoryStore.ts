@@ -9,7 +9,7 @@ import type { ProviderError } from "../ProviderError.ts"
 import { Embedder, type Service as EmbedderService, type Vector, verified } from "./Embedder.ts"
 import { inParts } from "./internal/batch.ts"
 import { compareText, matches } from "./internal/filters.ts"
-import { checkDocument, checkList, checkPatch, everyDocument } from "./internal/requests.ts"
+import { checkDocument, checkList, checkPatch, everyDocument, sameText } from "./internal/requests.ts"
 import { embedDocuments, makeSearch, modesOf } from "./internal/searching.ts"
 import {
   type BatchOptions,
@@ -114,7 +114,11 @@ const build = Effect.fnUntraced(function*<Space extends string>(
     const known = documents.get(id)
     if (known === undefined) return Option.none<Document>()
     const changed: Document = { ...known, ...patch, id }
-    yield* store([changed])
+    // The same text keeps the vector it has, whether the embedder is there or not.
+    if (sameText(known, changed) && (embedder === undefined || vectors.has(id))) {
+      documents.set(id, changed)
+      sorted = undefined
+    } else yield* store([changed])
     return Option.some(changed)
   }, writing)
 

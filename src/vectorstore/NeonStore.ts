@@ -18,7 +18,7 @@ import { textArray, toDocument } from "./internal/postgresRows.ts"
 import { tables } from "./internal/postgresSchema.ts"
 import * as Vectors from "./internal/postgresVectors.ts"
 import * as Words from "./internal/postgresWords.ts"
-import { checkDocument, checkList, checkPatch, embeddingText, everyDocument } from "./internal/requests.ts"
+import { checkDocument, checkList, checkPatch, embeddingText, everyDocument, sameText } from "./internal/requests.ts"
 import { embedDocuments, makeSearch, modesOf } from "./internal/searching.ts"
 import {
   type BatchOptions,
@@ -315,15 +315,21 @@ const build = Effect.fnUntraced(function*(
     if (before === undefined) return Option.none<Document>()
     const changed: Document = { ...before, ...patch, id }
     // Embedding takes its time, so it is done before the lock is taken.
-    const prepared = yield* withVectors([changed])
+    const prepared = sameText(before, changed) ? undefined : yield* withVectors([changed])
     return yield* writing("update", ({ vectors }) =>
       Effect.gen(function*() {
         const now = yield* Documents.read(sql, t, id)
         if (now === undefined) return Option.none<Document>()
         const merged: Document = { ...now, ...patch, id }
-        const same = merged.title === changed.title && merged.content === changed.content
+        if (sameText(now, merged)) {
+          yield* Documents.setAttributes(sql, t, merged)
+          return Option.some(merged)
+        }
+        const [ready] = prepared ?? []
         // Somebody else changed the text meanwhile: what is stored now is embedded, in the lock.
-        const current = same ? [{ document: merged, vector: prepared[0]?.vector }] : yield* withVectors([merged])
+        const current = ready !== undefined && sameText(merged, changed)
+          ? [{ document: merged, vector: ready.vector }]
+          : yield* withVectors([merged])
         yield* Documents.put(sql, t, vectors, current)
         return Option.some(merged)
       }))

@@ -141,6 +141,15 @@ layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("NeonStore
       assert.strictEqual((yield* store.stats).embedded, 2)
       assert.strictEqual(yield* store.embedMissing(), 0)
       state.down = true
+      // What was embedded is the text, which is the same.
+      const tagged = yield* store.update(DocumentId.make("before"), { attributes: { kept: true } })
+      assert.deepStrictEqual(tagged, Option.some(document("before", "zebras graze", { kept: true })))
+      assert.deepStrictEqual(yield* store.get(DocumentId.make("before")), tagged)
+      assert.strictEqual((yield* store.stats).embedded, 2)
+      assert.deepStrictEqual(
+        yield* hits(store, "zebras", "lexical", { type: "eq", key: "kept", value: true }),
+        ["before"]
+      )
       // A vector that is older than the text would be a wrong one.
       yield* store.update(DocumentId.make("before"), { content: "whales sing" })
       assert.strictEqual((yield* store.stats).embedded, 1)

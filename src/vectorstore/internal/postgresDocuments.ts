@@ -55,6 +55,11 @@ export const put = Effect.fnUntraced(
   }
 )
 
+/** Changes what is not searched by words or vectors: both stay, in every space. */
+export const setAttributes = (sql: SqlClient, t: Tables, { attributes, id }: Document) =>
+  sql`UPDATE ${t.documents} SET attributes = ${attributes === undefined ? null : JSON.stringify(attributes)}::jsonb
+    WHERE id = ${id}`
+
 /** Takes documents out, their vectors with them, and says which were there, and since when. */
 export const remove = (sql: SqlClient, t: Tables, ids: ReadonlyArray<string>) =>
   sql<{ readonly id: string; readonly created: string }>`

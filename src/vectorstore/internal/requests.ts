@@ -162,6 +162,12 @@ const isOperationId = Schema.is(OperationId)
 export const embeddingText = (document: Pick<Document, "title" | "content">): string =>
   document.title === undefined ? document.content : `${document.title}\n${document.content}`
 
+/** Whether both are found by the same words and the same vector. */
+export const sameText = (
+  a: Pick<Document, "title" | "content">,
+  b: Pick<Document, "title" | "content">
+): boolean => a.title === b.title && a.content === b.content
+
 /** A page that a provider which is asked for each document's text still gives within the limit of one call. */
 const streamedPage = 250
 
