@@ -227,8 +227,12 @@ export const make: (options: Options) => Effect.Effect<Outbox, never, Scope.Scop
             before: new Map(due.map((id) => [id, all.get(id)]))
           }))
           const from = clock.currentTimeMillisUnsafe()
-          // One delivers from a queue in memory.
-          const brought = yield* Option.isSome(given) ? settle(box, due) : box.bring(due)
+          const brought = yield* Effect.mapError(
+            // One delivers from a queue in memory.
+            Option.isSome(given) ? settle(box, due) : box.bring(due),
+            // What the mirror fails with is told of each document.
+            (error) => ({ _tag: `${primary.name}: ${Served.failure(primary.name, error).category}` })
+          )
           for (const { failure, id } of brought) {
             if (failure !== undefined) continue
             // The primary was read after all that was known by then; only what came since waits.

@@ -40,7 +40,8 @@ export const layerTidy: Layer.Layer<
  * **Details**
  *
  * The table, `holdfast_outbox`, is made when the database first answers, so that a program starts without it; until then
- * to offer and to take fail. What was delivered is removed after ten minutes.
+ * to offer and to take fail. What was delivered is removed after ten minutes; what waits for a mirror that is configured no
+ * more stays, for the case that it is again.
  */
 export const layerPostgres: Layer.Layer<PersistedQueue.PersistedQueueFactory | Backlog, never, SqlClient> = Layer
   .unwrap(Effect.gen(function*() {

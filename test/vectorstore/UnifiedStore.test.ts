@@ -340,6 +340,23 @@ it.effect("a mirror that was down gets what it missed, once, and its lag is visi
     assert.deepStrictEqual((yield* unified.outbox.lag).map(({ pending }) => pending), [0, 0])
   }))
 
+it.effect("a write that waits for the first source to be read is told of that one", () =>
+  Effect.gen(function*() {
+    const events: Array<Event.Event> = []
+    const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
+    const unified = yield* UnifiedStore.make({ pipeline, sources: [a.source, b.source] }).pipe(
+      Effect.provideService(Event.Sink, (event) => void events.push(event))
+    )
+    const one = yield* Effect.forkChild(unified.store.add(document("one", "zebras")), { startImmediately: true })
+    yield* a.is("unconfigured")
+    yield* TestClock.adjust("1 minute")
+    yield* Fiber.join(one)
+    assert.deepStrictEqual(
+      events.flatMap((event) => event._tag === "Noted" ? [`${event.subject}: ${event.message}`] : []),
+      ["b: a write did not reach it and will be repeated: a: CONFIGURATION"]
+    )
+  }))
+
 it.effect("what is recorded in a queue that outlives the process is delivered by the next one", () =>
   Effect.gen(function*() {
     const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
