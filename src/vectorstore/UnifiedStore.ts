@@ -165,7 +165,7 @@ const build = Effect.fnUntraced(function*(options: Options) {
     softDeadline: options.softDeadline === undefined
       ? undefined
       : check.millis("softDeadline", options.softDeadline, 0, { min: 1 }),
-    strategy: options.strategy ?? "InOrder",
+    strategy: check.oneOf("strategy", options.strategy ?? "InOrder", ["InOrder", "Fastest", "AllAtOnce"]),
     weights: options.weights
   }))
   const { cache } = options

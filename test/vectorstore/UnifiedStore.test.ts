@@ -290,6 +290,9 @@ it.effect("weights and equal places decide the order, the same whoever answers f
     assert.deepStrictEqual(yield* order({ b: 2 }), ["y", "x"])
     const bad = yield* Effect.flip(order({ nobody: 1 }))
     assert.isTrue(bad._tag === "InvalidOptions" && bad.field === "weights")
+    const strategy = "Quickest" as UnifiedStore.Strategy
+    const unknown = yield* Effect.flip(UnifiedStore.make({ strategy, sources: [a.source, b.source] }))
+    assert.isTrue(unknown._tag === "InvalidOptions" && unknown.field === "strategy")
   }))
 
 // -- writing -----------------------------------------------------------------------------------------------------------
