@@ -4,7 +4,7 @@
  * made at the first call.
  */
 import { PgClient } from "@effect/sql-pg"
-import { type Duration, Effect, Layer, Option, type Redacted, Schedule } from "effect"
+import { type Duration, Effect, Layer, Option, type Redacted, Result, Schedule } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
 import * as Classifier from "../Classifier.ts"
 import { checked, checks, millisOf } from "../internal/options.ts"
@@ -68,7 +68,8 @@ export interface NeonStore extends Service {
    * **Details**
    *
    * Spaces live side by side. To change the embedder, run this on a store with the new one while the store with the old
-   * one goes on answering; then let the new one answer. Fails when the embedder does; what was embedded stays.
+   * one goes on answering; then let the new one answer. Fails when the embedder does; what was embedded stays. A part of 250
+   * that fails alone does not keep the later ones from being embedded, and a text that is refused stays without a vector.
    *
    * It also makes the index of vectors where it is due (`indexFrom`) and missing, as after a process that was killed before it came to that.
    */
@@ -288,24 +289,35 @@ const build = Effect.fnUntraced(function*(
     let seen = 0
     let embedded = 0
     let after = 0
+    let failure: ProviderError | undefined
+    let failedInRow = 0
     while (true) {
       const rows = yield* plain("embedMissing", () => Vectors.missing(sql, t, vectors, after, embeddedAtOnce))
       if (rows.length === 0) break
       const documents = rows.map(toDocument)
-      // A text that the embedder refuses stays without; when the embedder is down there is no point in going on.
+      // A text that the embedder refuses stays without.
       const made = yield* embedder.embed(documents.map(embeddingText), "document").pipe(
-        Effect.catch((error) => error.verdicts.fallback === "Stop" ? embed(documents) : Effect.fail(error))
+        Effect.catch((error) => error.verdicts.fallback === "Stop" ? embed(documents) : Effect.fail(error)),
+        Effect.result
       )
-      const given = rows.flatMap(({ no }, i) => {
-        const vector = made[i]
-        return vector === undefined ? [] : [{ no, values: vector.values }]
-      })
-      embedded += yield* writing("embedMissing", () => Vectors.addMissing(sql, t, vectors, given))
+      if (Result.isSuccess(made)) {
+        const given = rows.flatMap(({ no }, i) => {
+          const vector = made.success[i]
+          return vector === undefined ? [] : [{ no, values: vector.values }]
+        })
+        embedded += yield* writing("embedMissing", () => Vectors.addMissing(sql, t, vectors, given))
+        failedInRow = 0
+      } else {
+        failure = made.failure
+        // One part may fail alone; when the next does too, there is no point in going on.
+        if (++failedInRow === 2) break
+      }
       seen += rows.length
       after = rows.at(-1)?.no ?? after
       yield* options.onProgress?.(Math.min(seen, total), total) ?? Effect.void
     }
     yield* tend
+    if (failure !== undefined) return yield* failure
     return embedded
   })
 

@@ -156,6 +156,27 @@ layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("NeonStore
       assert.strictEqual((yield* Effect.flip(store.embedMissing())).reason._tag, "ServiceUnavailableError")
     }))
 
+  it.effect("a part of the documents that cannot be embedded does not keep the later ones waiting", () =>
+    Effect.gen(function*() {
+      const { service, state } = breakable()
+      const error = yield* Effect.flip(Effect.suspend(() => {
+        state.down = true
+        return service.embed(["x"], "document")
+      }))
+      const store = yield* NeonStore.make({ schema: "embedded_parts" }).pipe(Effect.provideService(Embedder.Embedder, {
+        ...service,
+        embed: (texts, role) => texts.includes("zebra 3") ? Effect.fail(error) : service.embed(texts, role)
+      }))
+      yield* store.addMany(Array.from({ length: 600 }, (_, i) => document(`d${i}`, `zebra ${i}`)))
+      // All of it down: the third part is not tried.
+      state.asked = 0
+      assert.strictEqual(yield* Effect.flip(store.embedMissing()), error)
+      assert.deepStrictEqual([state.asked, (yield* store.stats).embedded], [250, 0])
+      state.down = false
+      assert.strictEqual(yield* Effect.flip(store.embedMissing()), error)
+      assert.strictEqual((yield* store.stats).embedded, 350)
+    }))
+
   it.effect("a store that is tended makes up for what was missed, also the index, and forgets old operations", () =>
     Effect.gen(function*() {
       const sql = yield* SqlClient
