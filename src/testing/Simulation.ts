@@ -67,12 +67,12 @@ export const Scenario = Schema.Struct({
   title: Schema.String,
   seconds: Schema.Finite.check(Schema.isBetween({ minimum: 1, maximum: 86_400 })),
   /** After so long without an answer a client has gone; what is answered later is of no use to anybody. */
-  patience: Seconds,
+  patience: Schema.Finite.check(Schema.isBetween({ minimum: 0.001, maximum: 86_400 })),
   workload: Workload,
   /** Each of another name. Those that no other depends on are asked by the clients. */
   servers: Schema.NonEmptyArray(Server),
   timeline: Schema.Array(Change),
-  /** When the last fault is over; from here recovery is measured. At most `seconds`. */
+  /** When the last fault is over; from here recovery is measured. No change comes after it. At most `seconds`. */
   faultEnds: Seconds
 })
 export type Scenario = typeof Scenario.Type
@@ -118,19 +118,22 @@ export interface Result {
   readonly seed: number
   readonly requests: number
   readonly answered: number
-  /** The share of all requests answered in time. */
+  /** The share of all requests answered in time; 1 where nobody asked. */
   readonly goodput: number
-  /** The same for all but the noisy tenant. */
+  /** The same for all but the noisy tenant; 1 where nobody asked. */
   readonly quietGoodput: number
   /** Of the answered, in milliseconds. */
   readonly latency: { readonly p50: number; readonly p95: number; readonly p99: number }
   /** Attempts per request over the whole run. */
   readonly amplification: number
-  /** The most attempts within 5 seconds, as a multiple of what came on average. */
+  /** The most attempts within 5 seconds, or the run where it is shorter, as a multiple of what came on average. */
   readonly peakLoad: number
   /** The most attempts in one of the ten seconds after the fault, as a share of the servers' capacity. */
   readonly recoveryLoad: number
-  /** Seconds from the end of the fault until requests are answered again as before it; `null` for never within the run. */
+  /**
+   * Seconds from the end of the fault until 95 % of what comes within 5 seconds, or in the rest of a run that ends
+   * earlier, is answered in time; `null` for never within the run.
+   */
   readonly secondsToRecover: number | null
   /** How failures looked to the clients, by tag or category. */
   readonly failures: { readonly [kind: string]: number }
@@ -158,10 +161,25 @@ const check = (scenario: Scenario): void => {
       behind = named.get(behind)?.dependsOn
     }
   })
-  timeline.forEach(({ server }, index) => {
+  timeline.forEach(({ at, server }, index) => {
     ensure(named.has(server), `timeline.${index}.server`, `${known}, not ${server}`)
+    ensure(at <= faultEnds, `timeline.${index}.at`, `must be at most faultEnds, ${faultEnds}, not ${at}`)
   })
   ensure(faultEnds <= seconds, "faultEnds", `must be at most the ${seconds} seconds of the run, not ${faultEnds}`)
+  const requests = Math.round(expectedRequests(scenario))
+  ensure(requests <= mostRequests, "workload.rate", `must come to at most ${mostRequests} requests, not ${requests}`)
+}
+
+/** A run of so many takes minutes, and nothing can end it meanwhile. */
+const mostRequests = 10_000_000
+
+/** The rate over the whole run, surges included. */
+const expectedRequests = ({ seconds, workload: { rate, surges = [] } }: Scenario): number => {
+  const changes = [{ at: 0, factor: 1 }, ...surges.toSorted((a, b) => a.at - b.at)]
+  return changes.reduce((sum, { at, factor }, index) => {
+    const until = Math.min(seconds, changes[index + 1]?.at ?? seconds)
+    return sum + rate * factor * Math.max(0, until - at)
+  }, 0)
 }
 
 /**
@@ -401,33 +419,33 @@ const summary = (
   const over = (from: number, length: number, of: (second: Second) => number): number =>
     seconds.slice(from, from + length).reduce((sum, second) => sum + of(second), 0)
   const good = over(0, seconds.length, (second) => second.good)
+  const whole = Math.min(span, seconds.length)
   const peak = Math.max(
-    ...seconds.map((_, at) => at + span <= seconds.length ? over(at, span, (it) => it.arrivals) : 0)
+    ...seconds.map((_, at) => at + whole <= seconds.length ? over(at, whole, (it) => it.arrivals) : 0)
   )
   const after = Math.ceil(scenario.faultEnds)
+  const rest = Math.min(span, seconds.length - after)
   const recovered = seconds.findIndex((_, at) =>
-    at >= after && at + span <= seconds.length &&
-    over(at, span, (it) => it.good) >= 0.95 * over(at, span, (it) => it.offered)
+    at >= after && at + rest <= seconds.length &&
+    over(at, rest, (it) => it.good) >= 0.95 * over(at, rest, (it) => it.offered)
   )
   const round = (value: number, digits: number): number => Number(value.toFixed(digits))
+  const share = (good: number, all: number): number => round(all === 0 ? 1 : good / all, 4)
   return {
     scenario: scenario.name,
     strategy,
     seed,
     requests,
     answered: good,
-    goodput: round(requests === 0 ? 1 : good / requests, 4),
-    quietGoodput: round(
-      over(0, seconds.length, (it) => it.quietGood) / Math.max(1, over(0, seconds.length, (it) => it.quiet)),
-      4
-    ),
+    goodput: share(good, requests),
+    quietGoodput: share(over(0, seconds.length, (it) => it.quietGood), over(0, seconds.length, (it) => it.quiet)),
     latency: {
       p50: round(latencies.quantile(0.5) ?? 0, 1),
       p95: round(latencies.quantile(0.95) ?? 0, 1),
       p99: round(latencies.quantile(0.99) ?? 0, 1)
     },
     amplification: round(requests === 0 ? 0 : over(0, seconds.length, (it) => it.arrivals) / requests, 3),
-    peakLoad: round(peak / span / scenario.workload.rate, 3),
+    peakLoad: round(peak / whole / scenario.workload.rate, 3),
     recoveryLoad: round(
       Math.max(0, ...seconds.slice(after, after + 10).map((it) => it.arrivals)) / capacityOf(scenario),
       3

@@ -120,9 +120,11 @@ const height = 180
 /** One chart as SVG: requests, useful answers, attempts. */
 const chart = (scenario: Scenario, result: Result): string => {
   const { timeline } = result
+  const capacity = capacityOf(scenario)
   const highest = Math.max(
     1,
-    capacityOf(scenario),
+    // Without bound where an answer takes no time.
+    capacity < Infinity ? capacity : 0,
     ...timeline.map((second) => Math.max(second.offered, second.arrivals))
   )
   const x = (second: number): number => (second / Math.max(1, timeline.length - 1)) * width

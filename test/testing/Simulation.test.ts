@@ -62,7 +62,12 @@ describe("the model", () => {
     for (const one of scenarios) {
       for (const strategy of [retries, holdfast()]) {
         const { answered, failures, requests } = Simulation.run(
-          { ...one, seconds, faultEnds: Math.min(one.faultEnds, seconds) },
+          {
+            ...one,
+            seconds,
+            timeline: one.timeline.filter(({ at }) => at <= seconds),
+            faultEnds: Math.min(one.faultEnds, seconds)
+          },
           strategy,
           1
         )
@@ -86,7 +91,7 @@ describe("the model", () => {
     const timeline = [{ at: 10, server: "api", down: true }, { at: 20, server: "api" }]
     const surges = [{ at: 30, factor: 2 }, { at: 40, factor: 1 }]
     const play = (timeline: Simulation.Scenario["timeline"], surges: Simulation.Workload["surges"] & {}) =>
-      Simulation.run({ ...idle, timeline, workload: { ...idle.workload, surges } }, plain, 1)
+      Simulation.run({ ...idle, timeline, workload: { ...idle.workload, surges }, faultEnds: 20 }, plain, 1)
     assert.deepStrictEqual(play(timeline.toReversed(), surges.toReversed()), play(timeline, surges))
   })
 
@@ -94,10 +99,12 @@ describe("the model", () => {
     const [api] = idle.servers
     const far = { ...api, name: "far" }
     const workload = (more: Partial<Simulation.Workload>) => ({ workload: { ...idle.workload, ...more } })
-    const change = (more: Partial<Simulation.Change>) => ({ timeline: [{ at: 1, server: "api", ...more }] })
+    const change = (more: Partial<Simulation.Change>) => ({ timeline: [{ at: 0, server: "api", ...more }] })
     const refused: ReadonlyArray<readonly [field: string, Partial<Simulation.Scenario>]> = [
       ["timeline.0.server", change({ server: "ap" })],
       ["timeline.0.at", change({ at: NaN })],
+      // What is still to come is no end of the faults.
+      ["timeline.0.at", change({ at: 1 })],
       ["timeline.0.capacity", change({ capacity: -1 })],
       ["timeline.0.errors", change({ errors: 1.5 })],
       ["timeline.0.rateLimit", change({ rateLimit: NaN })],
@@ -110,6 +117,10 @@ describe("the model", () => {
       ["workload.keys", workload({ keys: 0 })],
       ["workload.noisyShare", workload({ noisyShare: 2 })],
       ["workload.surges.0.factor", workload({ surges: [{ at: 1, factor: 0 }] })],
+      // More requests than can be played while somebody waits.
+      ["workload.rate", workload({ rate: 1_000_000 })],
+      ["workload.rate", workload({ rate: 1_000, surges: [{ at: 59, factor: 1_000_000 }] })],
+      ["patience", { patience: 0 }],
       ["seconds", { seconds: Infinity }],
       ["faultEnds", { faultEnds: 61 }]
     ]
@@ -121,6 +132,23 @@ describe("the model", () => {
       )
       assert.deepStrictEqual([module, named], ["Simulation", field])
     }
+  })
+
+  it("a run shorter than what a rate is looked at over has figures too", () => {
+    const { peakLoad, secondsToRecover } = Simulation.run({ ...idle, seconds: 3, faultEnds: 1 }, plain, 1)
+    assert.closeTo(peakLoad, 1, 0.3)
+    assert.strictEqual(secondsToRecover, 0)
+    // Nothing is left to recover in.
+    assert.isNull(Simulation.run({ ...idle, seconds: 3, faultEnds: 3 }, plain, 1).secondsToRecover)
+  })
+
+  it("where nobody asks, nobody is disappointed", () => {
+    const { goodput, quietGoodput } = Simulation.run(
+      { ...idle, workload: { ...idle.workload, noisyShare: 1 } },
+      plain,
+      1
+    )
+    assert.deepStrictEqual([goodput, quietGoodput], [1, 1])
   })
 
   it.prop("every scenario survives the way through JSON", { scenario: Simulation.Scenario }, ({ scenario }) => {
@@ -177,6 +205,15 @@ describe("the report", () => {
     assert.notInclude(page, "<script")
     assert.notMatch(page, /(src|href)=/)
     assert.lengthOf(page.match(/<svg/g) ?? [], 2)
+  })
+
+  it("draws what answers in no time at all", () => {
+    const instant: Simulation.Scenario = {
+      ...scenario("outage"),
+      servers: [{ name: "api", workers: 1, service: { _tag: "Constant", millis: 0 } }]
+    }
+    const page = Report.html(instant, summaries, [Simulation.run(instant, plain, 1)])
+    assert.notMatch(page, /Infinity|NaN/)
   })
 
   it("a sparkline is as high as its values", () => {
