@@ -47,6 +47,15 @@ export const simulate = Command.make(
     const strategies = Object.entries(ways).flatMap(([name, way]) =>
       only.length === 0 || only.some((wanted) => wanted === name) ? [way] : []
     )
+    const fs = yield* FileSystem.FileSystem
+    const pageOf = ({ name }: Simulation.Scenario, file: string): string =>
+      chosen.length === 1 ? file : file.replace(/(\.html)?$/, `-${name}.html`)
+    const write = (file: string, text: string, options?: { readonly flag: "a" }) =>
+      fs.writeFileString(file, text, options).pipe(
+        Effect.mapError(() => new CannotSimulate({ message: `${file} cannot be written. Is there such a directory?` }))
+      )
+    // Found out before the runs, which take their time; what is in the file stays.
+    if (Option.isSome(html)) yield* write(pageOf(chosen[0]!, html.value), "", { flag: "a" })
     const all: Array<Simulation.Result> = []
     for (const scenario of chosen) {
       const results = yield* Effect.forEach(strategies, (strategy) =>
@@ -62,13 +71,7 @@ export const simulate = Command.make(
         for (const result of firsts) yield* Console.log(Report.plot(scenario, result))
       }
       if (Option.isSome(html)) {
-        const fs = yield* FileSystem.FileSystem
-        const file = chosen.length === 1 ? html.value : html.value.replace(/(\.html)?$/, `-${scenario.name}.html`)
-        yield* fs.writeFileString(file, Report.html(scenario, summaries, firsts)).pipe(
-          Effect.mapError(() =>
-            new CannotSimulate({ message: `${file} cannot be written. Is there such a directory?` })
-          )
-        )
+        yield* write(pageOf(scenario, html.value), Report.html(scenario, summaries, firsts))
       }
     }
     if (json) yield* Console.log(JSON.stringify(all))

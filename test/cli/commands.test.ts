@@ -55,7 +55,9 @@ it.live("plays an incident by the ways of calling that were asked for", () =>
     yield* fails(["simulate", "nothing"], "There is no scenario nothing")
     yield* fails(["simulate", "outage", "--strategy", "hope"], "hope")
     const page = "nowhere/outage.html"
-    yield* fails(["simulate", "outage", "--strategy", "plain", "--html", page], `${page} cannot be written`)
+    // Before anything is played: the run would take minutes.
+    const said = yield* fails(["simulate", "million", "--html", page], `${page} cannot be written`)
+    assert.notInclude(said, "timeout only")
     yield* fails(["simulate", "outage", "--config", "nowhere.json"], "nowhere.json cannot be read")
   }).pipe(Effect.provide(NodeServices.layer)))
 
