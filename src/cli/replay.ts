@@ -37,7 +37,9 @@ export const replay = Command.make(
   },
   Effect.fnUntraced(function*({ json, paths }) {
     for (const path of paths.length > 0 ? paths : [ownTraces]) {
-      const traces = yield* Traces.read(path)
+      const traces = yield* Traces.read(path).pipe(
+        Effect.mapError((error) => paths.length > 0 ? error : elsewhere(error))
+      )
       const lines = [...episodes(traces), ...series(traces)]
       yield* Console.log(json ? JSON.stringify({ path, lines }) : `\n${path}\n\n${table(lines)}\n`)
     }
@@ -48,6 +50,10 @@ export const replay = Command.make(
     { command: "holdfast replay test/data/incidents", description: "Breaker, reference and predictor side by side" }
   ])
 )
+
+/** Holdfast's own traces come with its repository, not with the package. */
+const elsewhere = ({ detail, path }: Traces.UnreadableTraces) =>
+  new Traces.UnreadableTraces({ path, detail: `${detail}. Name a directory of yours: holdfast replay DIRECTORY` })
 
 const callDetectors = {
   "breaker, defaults": () => Replay.breaker({}),

@@ -43,8 +43,11 @@ export function* callsOf({ at, availability, quantiles: [p50, p90, p95, p99], re
   }
 }
 
-const F = Schema.Finite
-const Row = Schema.Tuple([F, F, F, F, F, F, F, F])
+const between = (minimum: number, maximum: number) => Schema.Finite.check(Schema.isBetween({ minimum, maximum }))
+/** Seconds that a call took. */
+const Took = between(0, 1_000_000)
+/** Epoch seconds, requests, availability in percent, the mean, and the 50th, 90th, 95th and 99th percentile. */
+const Row = Schema.Tuple([Schema.Finite, between(0, 1_000_000), between(0, 100), Took, Took, Took, Took, Took])
 
 /** A fault that was switched on. Rows are as `columns` names them. */
 export const Episode = Schema.Struct({
@@ -59,17 +62,13 @@ export type Episode = typeof Episode.Type
 
 /** The buckets of the node that the fault was injected into. */
 export const bucketsOf = ({ nodes, rootCause }: Episode): ReadonlyArray<Bucket> =>
-  (nodes[rootCause] ?? []).map(([at, requests, availability, , p50, p90, p95, p99]) =>
-    bucket(at, requests, availability, p50, p90, p95, p99)
-  )
+  (nodes[rootCause] ?? []).map(bucketOf)
 
-const bucket = (
-  ...[at = 0, requests = 0, availability = 100, p50 = 0, p90 = 0, p95 = 0, p99 = 0]: ReadonlyArray<number | undefined>
-): Bucket => ({
+const bucketOf = ([at, requests, availability, , ...quantiles]: typeof Row.Type): Bucket => ({
   at,
   requests,
   availability,
-  quantiles: [p50, p90, p95, p99]
+  quantiles
 })
 
 /** When something was wrong, as experts labelled it. */
@@ -88,25 +87,36 @@ export interface Series {
   readonly windows: ReadonlyArray<Window>
 }
 
+const seconds = (iso: string): number => Date.parse(iso) / 1_000
+
+const Instant = Schema.String.check(
+  Schema.makeFilter((text) => !Number.isNaN(seconds(text)) || "Expected a time, as in 2026-01-31T12:00:00Z")
+)
+const Step = Schema.Finite.check(Schema.isGreaterThan(0))
+
 const WindowsFile = Schema.Array(Schema.Struct({
   file: Schema.String,
-  stepSeconds: Schema.Finite,
+  stepSeconds: Step,
   windows: Schema.Array(Schema.Struct({
-    start: Schema.String,
-    end: Schema.String,
-    at: Schema.optionalKey(Schema.String),
+    start: Instant,
+    end: Instant,
+    at: Schema.optionalKey(Instant),
     kind: Schema.String
   }))
 }))
 
 /** A series of which nearly every value is the same. */
 const SparseSeries = Schema.Struct({
-  start: Schema.String,
-  stepSeconds: Schema.Finite,
+  start: Instant,
+  stepSeconds: Step,
   samples: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000_000 })),
   everythingElse: Schema.Finite,
-  nonZero: Schema.Array(Schema.Struct({ t: Schema.String, value: Schema.Finite }))
-})
+  nonZero: Schema.Array(Schema.Struct({ t: Instant, value: Schema.Finite }))
+}).check(Schema.makeFilter(({ nonZero, samples, start, stepSeconds }) => {
+  const step = ({ t }: typeof nonZero[number]) => (seconds(t) - seconds(start)) / stepSeconds
+  const apart = nonZero.find((one) => !Number.isInteger(step(one)) || step(one) < 0 || step(one) >= samples)
+  return apart === undefined || `Expected each time to be one of the steps, not ${apart.t}`
+}))
 
 /** What a directory of traces holds. */
 export interface Traces {
@@ -149,17 +159,23 @@ export const read = Effect.fn("Traces.read")(function*(directory: string) {
 
   const baseline = new Map<string, Array<Bucket>>()
   const baselineFile = "petshop/baseline-high.csv"
-  for (const [at, node = "", requests, availability, , ...quantiles] of cellsOf((yield* text(baselineFile)) ?? "")) {
-    const row = bucket(...[at, requests, availability, ...quantiles].map(Number))
-    if (![row.at, row.requests, row.availability, ...row.quantiles].every(Number.isFinite)) {
-      return yield* unreadable(baselineFile)(`a row of ${node} holds what is no number`)
-    }
-    baseline.set(node, [...(baseline.get(node) ?? []), row])
+  for (const cells of cellsOf((yield* text(baselineFile)) ?? "")) {
+    const [at, node = "", ...figures] = cells
+    const row = [at, ...figures].map(numberOf)
+    if (!isRow(row)) return yield* unreadable(baselineFile)(`this row is no bucket: ${cells.join()}`)
+    const buckets = baseline.get(node)
+    if (buckets === undefined) baseline.set(node, [bucketOf(row)])
+    else buckets.push(bucketOf(row))
   }
+  const episodesFile = "petshop/episodes.jsonl"
   const episodes = yield* Effect.forEach(
-    linesOf((yield* text("petshop/episodes.jsonl")) ?? ""),
-    (line) => decode(Episode, "petshop/episodes.jsonl", line)
+    linesOf((yield* text(episodesFile)) ?? ""),
+    (line) => decode(Episode, episodesFile, line)
   )
+  const strange = episodes.find(({ rootCause }) => !baseline.has(rootCause))
+  if (strange !== undefined) {
+    return yield* unreadable(episodesFile)(`${strange.id} needs a baseline of ${strange.rootCause}, and there is none`)
+  }
   const index = yield* text("windows.json")
   const named = index === undefined ? [] : yield* decode(WindowsFile, "windows.json", index)
   const series: Array<Series> = []
@@ -170,7 +186,7 @@ export const read = Effect.fn("Traces.read")(function*(directory: string) {
       at: seconds(at),
       value: value === "" ? undefined : Number(value)
     }))
-    if (samples.some(({ at, value }) => Number.isNaN(at) || Number.isNaN(value))) {
+    if (samples.some(({ at, value = 0 }) => Number.isNaN(at) || !Number.isFinite(value))) {
       return yield* unreadable(file)("a row holds what is neither a time nor a number")
     }
     series.push({
@@ -186,13 +202,20 @@ export const read = Effect.fn("Traces.read")(function*(directory: string) {
     })
   }
   const sparse = path.join(directory, "failure-rate")
-  const names = (yield* fs.exists(sparse)) ? yield* fs.readDirectory(sparse) : []
+  const names = yield* Effect.flatMap(
+    fs.exists(sparse),
+    (there) => there ? fs.readDirectory(sparse) : Effect.succeed([])
+  )
+    .pipe(Effect.mapError(unreadable("failure-rate")))
   for (const name of names.filter((name) => name.endsWith(".json"))) {
     const file = `failure-rate/${name}`
     series.push(dense(file, yield* decode(SparseSeries, file, (yield* text(file)) ?? "")))
   }
   if (episodes.length + series.length + baseline.size === 0) {
-    return yield* new UnreadableTraces({ path: directory, detail: "there are no traces; is the path right?" })
+    return yield* new UnreadableTraces({
+      path: directory,
+      detail: "there are no traces: no petshop/, no series that windows.json names, no failure-rate/"
+    })
   }
   return { baseline, episodes, series } satisfies Traces
 })
@@ -213,9 +236,11 @@ const dense = (
   }
 }
 
-const seconds = (iso: string): number => Date.parse(iso) / 1_000
-
 const linesOf = (text: string): ReadonlyArray<string> => text.split(/\r?\n/).filter((line) => line !== "")
+
+const numberOf = (cell: string | undefined): number => cell === undefined || cell === "" ? NaN : Number(cell)
+
+const isRow = Schema.is(Row)
 
 /** The cells of each line after the header; no cell of the format holds a comma. */
 const cellsOf = (csv: string): ReadonlyArray<ReadonlyArray<string>> =>

@@ -21,6 +21,11 @@ const run = (...args: ReadonlyArray<string>) =>
     return lines.join("\n")
   }).pipe(Effect.provide(NodeServices.layer))
 
+const firstEpisode = Effect.flatMap(
+  FileSystem.FileSystem,
+  (fs) => fs.readFileString(`${directory}/petshop/episodes.jsonl`)
+).pipe(Effect.map((text) => text.split("\n")[0]!), Effect.provide(NodeServices.layer))
+
 const withDirectory = (files: { readonly [name: string]: string }) =>
   Effect.gen(function*() {
     const fs = yield* FileSystem.FileSystem
@@ -157,8 +162,25 @@ it.live("reads a part of the format, and says what is wrong with the rest", () =
     assert.match(yield* fails({ "windows.json": "{" }), /windows\.json: /)
     assert.match(yield* fails({ "petshop/episodes.jsonl": "{\"id\":1}" }), /episodes\.jsonl: /)
     assert.match(
-      yield* fails({ "petshop/baseline-high.csv": "t,node\n1,site,x,100,1,1,1,1,1" }),
-      /baseline-high\.csv: .*no number/
+      yield* fails({ "petshop/episodes.jsonl": yield* firstEpisode }),
+      /episodes\.jsonl: .* needs a baseline of \w+, and there is none/
     )
+    for (const row of ["x,100,1,1,1,1,1", "1e12,100,1,1,1,1,1", "5,101,1,1,1,1,1", "-5,100,1,1,1,1,1", ",,,,,,"]) {
+      const baseline = `t,node\n1,site,${row}\n`
+      assert.match(
+        yield* fails({ "petshop/baseline-high.csv": baseline }),
+        /baseline-high\.csv: this row is no bucket: 1,/
+      )
+    }
+    const indexed = (more: object) =>
+      JSON.stringify([{ file: "failure-rate/a.csv", stepSeconds: 60, windows: [], ...more }])
+    const window = { start: "2026-01-01T00:00:00Z", end: "soon", kind: "rise" }
+    assert.match(yield* fails({ "windows.json": indexed({ windows: [window] }) }), /windows\.json: .*Expected a time/)
+    assert.match(yield* fails({ "windows.json": indexed({ stepSeconds: 0 }) }), /windows\.json: /)
+    const sparse = { start: window.start, stepSeconds: 60, samples: 10, everythingElse: 0 }
+    for (const t of ["2026-01-01T00:00:01Z", "2026-01-01T00:10:00Z", "2025-12-31T23:59:00Z"]) {
+      const text = JSON.stringify({ ...sparse, nonZero: [{ t, value: 1 }] })
+      assert.match(yield* fails({ "failure-rate/a.json": text }), /a\.json: .*one of the steps/)
+    }
     assert.match(yield* fails({ "windows.json": series, "failure-rate/a.csv": "t,value\nsoon,1" }), /a\.csv: /)
   }).pipe(Effect.scoped))
