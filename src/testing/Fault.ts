@@ -3,11 +3,12 @@
  * read from JSON, so that another process can switch it.
  */
 import { Schema } from "effect"
-import { makeRules } from "./rules.ts"
+import { checks } from "../internal/options.ts"
+import { Aim, makeRules, Millis } from "./rules.ts"
 
 /** Answers with this status. `applied`: the request took effect all the same. Defaults to `false`. */
 const Status = Schema.TaggedStruct("Status", {
-  status: Schema.Int,
+  status: Schema.Int.check(Schema.isBetween({ minimum: 200, maximum: 599 })),
   headers: Schema.optionalKey(Schema.Record(Schema.String, Schema.String)),
   /** JSON, or a text as it is. Defaults to an error of the provider's own shape. */
   body: Schema.optionalKey(Schema.Json),
@@ -17,7 +18,7 @@ const Status = Schema.TaggedStruct("Status", {
 export const Fault = Schema.Union([
   Status,
   /** Waits before it answers; rules after this one still apply. */
-  Schema.TaggedStruct("Latency", { millis: Schema.Finite }),
+  Schema.TaggedStruct("Latency", { millis: Millis }),
   /** Never answers: no headers at all, or headers and half of the body. */
   Schema.TaggedStruct("Hang", { at: Schema.Literals(["headers", "body"]) }),
   /** Breaks the connection: before the request is done, after it is done and before the answer, or within the answer. */
@@ -38,13 +39,8 @@ export type Fault = typeof Fault.Type
 
 export const Options = Schema.Struct({
   /** The route it is for, such as `"vectorStores.search"`. Defaults to every route. */
-  route: Schema.optionalKey(Schema.String),
-  /** How many requests it hits before it is gone. Defaults to all until it is cleared. */
-  times: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 1_000_000_000 }))),
-  /** How many matching requests pass first. Defaults to 0. */
-  after: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 0, maximum: 1_000_000_000 }))),
-  /** The share of requests it hits, 0 to 1, drawn from a seeded generator. Defaults to 1. */
-  probability: Schema.optionalKey(Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 1 })))
+  route: Schema.optional(Schema.String),
+  ...Aim.fields
 })
 export type Options = typeof Options.Type
 
@@ -107,6 +103,7 @@ export const processingFailed = (
 
 /** Faults in force: asked once per request and kind, they tell which hit it. */
 export interface Board {
+  /** Throws `InvalidOptions` for what is no rule. */
   readonly add: (rule: Rule) => string
   /** Takes one rule away, or all. */
   readonly clear: (id?: string) => void
@@ -135,11 +132,14 @@ export const takesEffect = (fault: Fault): boolean => {
   }
 }
 
-/** A board without rules. The same seed draws the same chances. */
-export const makeBoard = (seed = 1): Board => {
-  const rules = makeRules<Rule>(seed)
+/** A board without rules. The same seed draws the same chances. A rule for a route that is none of `routes` is refused. */
+export const makeBoard = (seed = 1, routes?: ReadonlyArray<string>): Board => {
+  const rules = makeRules("Fault", Rule, seed)
   return {
-    add: rules.add,
+    add: (rule) => {
+      if (routes !== undefined && rule.route !== undefined) checks("Fault").oneOf("route", rule.route, routes)
+      return rules.add(rule)
+    },
     clear: rules.clear,
     rules: () =>
       rules.all().map(({ id, left, rule }) => Object.assign({}, rule, left < Infinity ? { times: left } : {}, { id })),

@@ -25,7 +25,7 @@ import * as Loopback from "./internal/loopback.ts"
 import type { ListenFailed } from "./internal/loopback.ts"
 import { control, type Controlled } from "./internal/openAiControl.ts"
 import { deliver, distort, json, send, standardError } from "./internal/openAiReplies.ts"
-import { perform, routeOf } from "./internal/openAiRoutes.ts"
+import { perform, routeNames, routeOf } from "./internal/openAiRoutes.ts"
 import * as OpenAiData from "./OpenAiData.ts"
 
 export { ListenFailed } from "./internal/loopback.ts"
@@ -66,7 +66,7 @@ export interface Emulator {
   readonly port: number
   readonly apiKey: Redacted.Redacted
   readonly vectorStore: string
-  /** Switches a fault on, and tells its id. */
+  /** Switches a fault on, and tells its id. A fault, an option or a route that is none is a defect. */
   readonly fault: (fault: Fault.Fault, options?: Fault.Options) => Effect.Effect<string>
   /** Switches one fault off, or all of them. */
   readonly clear: (id?: string) => Effect.Effect<void>
@@ -108,7 +108,7 @@ export const make: (options?: Options) => Effect.Effect<Emulator, ListenFailed, 
   function*(options: Options = {}) {
     const apiKey = options.apiKey ?? "sk-emulator"
     const vectorStore = options.vectorStore ?? "vs_holdfast"
-    const board = Fault.makeBoard(options.seed)
+    const board = Fault.makeBoard(options.seed, routeNames)
     const data = OpenAiData.make({
       processingMillis: millisOf("OpenAiEmulator", "processing", options.processing ?? 0),
       processing: board.processing,

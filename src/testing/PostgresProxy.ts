@@ -18,7 +18,7 @@ import type { Duplex } from "node:stream"
 import * as Loopback from "./internal/loopback.ts"
 import type { ListenFailed } from "./internal/loopback.ts"
 import { type Batch, errorResponse, framesOf, message, readerOf, readyForQuery } from "./internal/postgresWire.ts"
-import { makeRules } from "./rules.ts"
+import { Aim, makeRules, Millis } from "./rules.ts"
 
 export { ListenFailed } from "./internal/loopback.ts"
 
@@ -31,13 +31,13 @@ export const Fault = Schema.Union([
   /** At connect: the connection is broken without a word. */
   Schema.TaggedStruct("ResetConnection", {}),
   /** At connect: nothing for this long, then as usual; a database that is woken up. */
-  Schema.TaggedStruct("DelayConnection", { millis: Schema.Finite }),
+  Schema.TaggedStruct("DelayConnection", { millis: Millis }),
   /** At connect: never an answer. */
   Schema.TaggedStruct("StallConnection", {}),
   /** A query is answered with this error in place of being passed on. The connection stays. */
   Schema.TaggedStruct("FailQuery", Told),
   /** A query is passed on after this long. */
-  Schema.TaggedStruct("DelayQuery", { millis: Schema.Finite }),
+  Schema.TaggedStruct("DelayQuery", { millis: Millis }),
   /** A query is never passed on and never answered. */
   Schema.TaggedStruct("StallQuery", {}),
   /** The connection breaks: before the query is passed on, or when the server has done it and answers. */
@@ -47,16 +47,12 @@ export const Fault = Schema.Union([
 ])
 export type Fault = typeof Fault.Type
 
-export interface FaultOptions {
+export const FaultOptions = Schema.Struct({
   /** For faults of queries: only those whose text contains this. */
-  readonly containing?: string | undefined
-  /** How many it hits before it is gone. Defaults to all until it is cleared. */
-  readonly times?: number | undefined
-  /** How many pass first. Defaults to 0. */
-  readonly after?: number | undefined
-  /** The share it hits, 0 to 1, drawn from a seeded generator. Defaults to 1. */
-  readonly probability?: number | undefined
-}
+  containing: Schema.optional(Schema.String),
+  ...Aim.fields
+})
+export type FaultOptions = typeof FaultOptions.Type
 
 /** What Neon's proxy and pooler say at connect, always as `XX000`. */
 export const neon = {
@@ -107,7 +103,7 @@ export interface Options {
 export interface Proxy {
   readonly host: string
   readonly port: number
-  /** Switches a fault on, and tells its id. */
+  /** Switches a fault on, and tells its id. A fault or an option that is none is a defect. */
   readonly fault: (fault: Fault, options?: FaultOptions) => Effect.Effect<string>
   /** Switches one fault off, or all of them. */
   readonly clear: (id?: string) => Effect.Effect<void>
@@ -129,9 +125,8 @@ export interface Proxy {
   readonly start: Effect.Effect<void, ListenFailed>
 }
 
-interface Rule extends FaultOptions {
-  readonly fault: Fault
-}
+const Rule = Schema.Struct({ fault: Fault, ...FaultOptions.fields })
+type Rule = typeof Rule.Type
 
 const ofConnections: ReadonlySet<Fault["_tag"]> = new Set<Fault["_tag"]>([
   "RefuseConnection",
@@ -155,7 +150,7 @@ interface Session {
 /** Starts a proxy; it ends, with all its connections, when the scope does. */
 export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scope.Scope> = Effect.fnUntraced(
   function*(options: Options) {
-    const rules = makeRules<Rule>(options.seed)
+    const rules = makeRules("PostgresProxy", Rule, options.seed)
     const fibers = yield* FiberSet.make<void>()
     const run = yield* FiberSet.runtime(fibers)()
     const sessions = new Set<Session>()

@@ -1,16 +1,25 @@
 /** Faults in force, counted down: the common part of the rigs. */
+import { Schema } from "effect"
+import { checks } from "../internal/options.ts"
+
+const between = (minimum: number, maximum: number) => Schema.isBetween({ minimum, maximum })
+
+/** How long a fault waits, in milliseconds: up to a day. */
+export const Millis = Schema.Finite.check(between(0, 86_400_000))
 
 /** When a rule hits. */
-export interface Aim {
-  /** How many it hits before it is gone. */
-  readonly times?: number | undefined
-  /** How many pass first. */
-  readonly after?: number | undefined
-  /** The share it hits, 0 to 1. */
-  readonly probability?: number | undefined
-}
+export const Aim = Schema.Struct({
+  /** How many it hits before it is gone. Defaults to all until it is cleared. */
+  times: Schema.optional(Schema.Int.check(between(1, 1_000_000_000))),
+  /** How many pass first. Defaults to 0. */
+  after: Schema.optional(Schema.Int.check(between(0, 1_000_000_000))),
+  /** The share it hits, 0 to 1, drawn from a seeded generator. Defaults to 1. */
+  probability: Schema.optional(Schema.Finite.check(between(0, 1)))
+})
+export type Aim = typeof Aim.Type
 
 export interface Rules<R extends Aim> {
+  /** Throws `InvalidOptions` for what is no rule: it would hit always, or never. */
   readonly add: (rule: R) => string
   /** Takes one rule away, or all. */
   readonly clear: (id?: string) => void
@@ -19,8 +28,9 @@ export interface Rules<R extends Aim> {
   readonly take: (applies: (rule: R) => boolean, ends: (rule: R) => boolean) => ReadonlyArray<R>
 }
 
-/** No rules. The same seed draws the same chances. */
-export const makeRules = <R extends Aim>(seed = 1): Rules<R> => {
+/** No rules. `module` is whose they are; the same seed draws the same chances. */
+export const makeRules = <R extends Aim>(module: string, schema: Schema.Codec<R, unknown>, seed = 1): Rules<R> => {
+  const decode = Schema.decodeUnknownResult(Schema.toType(schema))
   const entries = new Map<string, { readonly rule: R; left: number; passing: number }>()
   let nextId = 1
   let state = seed >>> 0
@@ -43,6 +53,7 @@ export const makeRules = <R extends Aim>(seed = 1): Rules<R> => {
   }
   return {
     add: (rule) => {
+      checks(module).decoded(decode(rule))
       const id = `fault-${nextId++}`
       entries.set(id, { rule, left: rule.times ?? Infinity, passing: rule.after ?? 0 })
       return id

@@ -3,6 +3,7 @@ import { Effect, Fiber, Redacted, Result, Schema, Stream } from "effect"
 import { connect } from "node:net"
 import OpenAI7 from "openai"
 import OpenAI6 from "openai6"
+import { InvalidOptions } from "../../src/InvalidOptions.ts"
 import { Fault, OpenAiEmulator } from "../../src/testing/index.ts"
 import { DocumentId } from "../../src/vectorstore/VectorStore.ts"
 import { eventually } from "./eventually.ts"
@@ -191,6 +192,81 @@ it.live("lists go by pages, newest first, and end", () =>
     assert.strictEqual((yield* emulator.requests)["vectorStores.files.list"], 3)
   }))
 
+it.live("lists go back by pages, too, and refuse a cursor, an order and a status that are none", () =>
+  Effect.gen(function*() {
+    const emulator = yield* OpenAiEmulator.make({
+      documents: Array.from({ length: 10 }, (_, i) => ({ id: DocumentId.make(`d${i}`), content: `text ${i}` }))
+    })
+    const client = clientOf(emulator)
+    const list = (query: object) =>
+      attempt(() => client.vectorStores.files.list(emulator.vectorStore, query as { limit?: number }))
+    const page = (query: object) =>
+      Effect.map(list(query), (result) => {
+        const { data, has_more } = Result.getOrThrow(result)
+        return [data.map(({ attributes }) => attributes?.["doc_id"]), has_more]
+      })
+    const { data } = yield* Effect.promise(() => client.vectorStores.files.list(emulator.vectorStore, { order: "asc" }))
+    const [third, eighth] = [data[2]!.id, data[7]!.id]
+    assert.deepStrictEqual(yield* page({ order: "asc", limit: 3, before: eighth }), [["d4", "d5", "d6"], true])
+    assert.deepStrictEqual(yield* page({ order: "asc", limit: 3, before: third }), [["d0", "d1"], false])
+    assert.deepStrictEqual(yield* page({ order: "asc", limit: 3, after: third, before: eighth }), [
+      ["d3", "d4", "d5"],
+      true
+    ])
+    const wrong = [
+      { before: "nobody" },
+      { after: "nobody" },
+      { order: "upwards" },
+      { filter: "finished" }
+    ]
+    for (const query of wrong) {
+      const error = failed(yield* list(query))
+      assert.deepStrictEqual([error["status"], error["param"]], [400, Object.keys(query)[0]])
+    }
+  }))
+
+it.live("a deleted vector store takes its batches with it", () =>
+  Effect.gen(function*() {
+    const client = clientOf(yield* OpenAiEmulator.make())
+    const store = yield* Effect.promise(() => client.vectorStores.create({}))
+    const file = yield* Effect.promise(() =>
+      client.files.create({ file: new File(["text"], "x.txt"), purpose: "assistants" })
+    )
+    const batch = yield* Effect.promise(() => client.vectorStores.fileBatches.create(store.id, { file_ids: [file.id] }))
+    const ask = attempt(() => client.vectorStores.fileBatches.retrieve(batch.id, { vector_store_id: store.id }))
+    assert.isTrue(Result.isSuccess(yield* ask))
+    yield* Effect.promise(() => client.vectorStores.delete(store.id))
+    assert.strictEqual(failed(yield* ask)["status"], 404)
+  }))
+
+it.live("embeds tokens as it embeds texts, and knows no model but the API's", () =>
+  Effect.gen(function*() {
+    const client = clientOf(yield* OpenAiEmulator.make())
+    const embed = (input: string | Array<number> | Array<Array<number>>, model = "text-embedding-3-small") =>
+      attempt(() => client.embeddings.create({ model, input, dimensions: 8 }))
+    const one = Result.getOrThrow(yield* embed([1, 2, 3]))
+    assert.deepStrictEqual([one.data.length, one.usage.total_tokens], [1, 3])
+    const two = Result.getOrThrow(yield* embed([[1, 2, 3], [4]]))
+    assert.deepStrictEqual([two.data.length, two.usage.total_tokens], [2, 4])
+    assert.deepStrictEqual(two.data[0]?.embedding, one.data[0]?.embedding)
+    const long = Array.from({ length: 8_193 }, () => 1)
+    assert.strictEqual(failed(yield* embed(long))["code"], "context_length_exceeded")
+    for (const input of [[], [[]], [1.5]]) assert.strictEqual(failed(yield* embed(input))["status"], 400)
+    assert.strictEqual(failed(yield* embed("x", "constructor"))["code"], "model_not_found")
+  }))
+
+it.live("a purpose that is none, and a path that is none, are refused", () =>
+  Effect.gen(function*() {
+    const emulator = yield* OpenAiEmulator.make()
+    const file = new File(["text"], "x.txt")
+    const error = failed(yield* attempt(() => clientOf(emulator).files.create({ file, purpose: "answers" as "batch" })))
+    assert.deepStrictEqual([error["status"], error["param"]], [400, "purpose"])
+    assert.strictEqual(yield* emulator.files, 0)
+    const headers = { authorization: `Bearer ${Redacted.value(emulator.apiKey)}` }
+    const { status } = yield* Effect.promise(() => fetch(`${emulator.url}/files/%`, { headers }))
+    assert.strictEqual(status, 404)
+  }))
+
 // What a client sees of each fault, by status or by the name of what it throws.
 const sights: ReadonlyArray<
   readonly [name: string, fault: Fault.Fault, seen: (error: Record<string, unknown>) => void]
@@ -287,6 +363,33 @@ it.live("counts a fault down, lets requests pass first, and leaves other routes 
     assert.isTrue(Result.isSuccess(yield* retrieve))
   }))
 
+it.live("refuses a fault that would hit always or never, and names the field", () =>
+  Effect.gen(function*() {
+    const emulator = yield* OpenAiEmulator.make()
+    const wrong: ReadonlyArray<readonly [field: string, fault: unknown, options?: object]> = [
+      ["times", Fault.status(500), { times: 0 }],
+      ["times", Fault.status(500), { times: NaN }],
+      ["after", Fault.status(500), { after: -1 }],
+      ["probability", Fault.status(500), { probability: 30 }],
+      ["route", Fault.status(500), { route: "vectorStore.search" }],
+      ["fault.millis", Fault.latency(NaN)],
+      ["fault.status", Fault.status(99)],
+      ["fault", { _tag: "Statu", status: 500 }]
+    ]
+    for (const [field, fault, options] of wrong) {
+      const defect = yield* Effect.catchDefect(
+        emulator.fault(fault as Fault.Fault, options),
+        (defect) => Effect.succeed(defect)
+      )
+      assert.deepStrictEqual(
+        [defect instanceof InvalidOptions && defect.module, defect instanceof InvalidOptions && defect.field],
+        ["Fault", field]
+      )
+    }
+    yield* emulator.fault(Fault.status(500), { times: undefined, route: undefined, after: 0, probability: 0 })
+    assert.lengthOf(yield* emulator.rules, 1)
+  }))
+
 it("draws the same chances from the same seed", () => {
   const draw = (seed: number) => {
     const board = Fault.makeBoard(seed)
@@ -334,6 +437,8 @@ it.live("another process switches it by its control path", () =>
     yield* control("DELETE", `/_control/faults/${id}`)
     assert.isTrue(Result.isSuccess(yield* call))
     assert.strictEqual((yield* control("POST", "/_control/faults", { fault: { _tag: "Nonsense" } })).status, 400)
+    const misspelt = { fault: Fault.status(500), route: "vectorStore.search" }
+    assert.strictEqual((yield* control("POST", "/_control/faults", misspelt)).status, 400)
     yield* control("POST", "/_control/documents", { documents })
     const store = yield* Effect.promise(() => client.vectorStores.retrieve(emulator.vectorStore))
     assert.strictEqual(store.file_counts.completed, 2)

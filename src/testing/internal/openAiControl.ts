@@ -1,5 +1,6 @@
 /** How another process drives the emulator: JSON under `/_control`. */
 import { Effect, Result, Schema } from "effect"
+import { checked } from "../../internal/options.ts"
 import { Document } from "../../vectorstore/VectorStore.ts"
 import * as Fault from "../Fault.ts"
 import { json, parseJson, type Reply } from "./openAiReplies.ts"
@@ -37,7 +38,11 @@ export const control = (
   const done = (act: () => unknown) => Effect.sync(() => json(200, act() ?? {}))
   switch (`${method} ${path}`) {
     case "POST /_control/faults":
-      return given(Fault.Rule, (rule) => done(() => ({ id: board.add(rule) })))
+      return given(Fault.Rule, (rule) =>
+        Effect.match(checked(() => board.add(rule)), {
+          onFailure: ({ message }) => json(400, { message }),
+          onSuccess: (id) => json(200, { id })
+        }))
     case "GET /_control/faults":
       return done(board.rules)
     case "DELETE /_control/faults":

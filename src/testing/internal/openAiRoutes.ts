@@ -69,14 +69,17 @@ const routes: ReadonlyArray<Route> = [
 
 const uploadRoute = "files.create"
 
-/** Every route's name: what a fault's `route` can be. */
-export const routeNames: ReadonlyArray<string> = [uploadRoute, ...routes.map(({ name }) => name)]
+/** What no route takes. */
+const unknownRoute = "unknown"
 
-/** The route that a request takes; `unknown` for none. */
+/** Every route's name: what a fault's `route` can be. */
+export const routeNames: ReadonlyArray<string> = [uploadRoute, ...routes.map(({ name }) => name), unknownRoute]
+
+/** The name of the route that a request takes. */
 export const routeOf = (method: string, path: string): string =>
   method === "POST" && /^\/v1\/files\/?$/.test(path)
     ? uploadRoute
-    : routes.find((it) => it.method === method && it.path.test(path))?.name ?? "unknown"
+    : routes.find((it) => it.method === method && it.path.test(path))?.name ?? unknownRoute
 
 /** A request, whole. */
 interface Incoming {
@@ -118,7 +121,8 @@ export const perform = (
   if (route === uploadRoute) return upload(data, incoming, now)
   const { body, method, url } = incoming
   const found = routes.find((it) => it.name === route)
-  if (found === undefined) {
+  const ids = Result.try(() => (found?.path.exec(url.pathname) ?? []).slice(1).map(decodeURIComponent))
+  if (found === undefined || Result.isFailure(ids)) {
     return Effect.succeed(failure({
       status: 404,
       message: `Invalid URL (${method} ${url.pathname})`,
@@ -129,8 +133,7 @@ export const perform = (
   }
   const parsed = body.length === 0 ? Result.succeed({}) : parseJson(body.toString("utf8"))
   if (Result.isFailure(parsed)) return Effect.succeed(standardError(400))
-  const ids = (found.path.exec(url.pathname) ?? []).slice(1).map(decodeURIComponent)
   return Effect.sync(() =>
-    answerOf(found.run(data, { ids, query: url.searchParams, body: parsed.success, now: now() }))
+    answerOf(found.run(data, { ids: ids.success, query: url.searchParams, body: parsed.success, now: now() }))
   )
 }
