@@ -16,6 +16,7 @@ import {
   Embeddings,
   type Failure,
   FileRef,
+  inputsOf,
   invalid,
   missing,
   page,
@@ -59,11 +60,14 @@ export interface Options {
 }
 
 /** Widest vectors of each embedding model, and whether they can be shortened. */
-const models: Readonly<Record<string, { readonly dimensions: number; readonly shortens: boolean }>> = {
-  "text-embedding-3-small": { dimensions: 1536, shortens: true },
-  "text-embedding-3-large": { dimensions: 3072, shortens: true },
-  "text-embedding-ada-002": { dimensions: 1536, shortens: false }
-}
+const models: ReadonlyMap<string, { readonly dimensions: number; readonly shortens: boolean }> = new Map([
+  ["text-embedding-3-small", { dimensions: 1536, shortens: true }],
+  ["text-embedding-3-large", { dimensions: 3072, shortens: true }],
+  ["text-embedding-ada-002", { dimensions: 1536, shortens: false }]
+])
+
+/** What a file can be uploaded for. */
+const purposes = ["assistants", "batch", "fine-tune", "vision", "user_data", "evals"]
 
 const textFile = /\.(txt|md|json|jsonl|html|css|js|ts|py|java|c|cpp|cs|go|php|rb|sh|tex|pdf|docx?|pptx)$/i
 
@@ -160,11 +164,11 @@ export const make = (options: Options) => {
     fileCount: (): number => files.size,
 
     createFile: (upload: Upload, now: number): Answer =>
-      upload.purpose === "" ?
-        Result.fail(invalid("Missing required parameter: 'purpose'.", "purpose")) :
-        Result.succeed(
-          showFile(putFile(upload, now))
-        ),
+      upload.purpose === ""
+        ? Result.fail(invalid("Missing required parameter: 'purpose'.", "purpose"))
+        : purposes.includes(upload.purpose)
+        ? Result.succeed(showFile(putFile(upload, now)))
+        : Result.fail(invalid(`'${upload.purpose}' is not one of ['${purposes.join("', '")}'] - 'purpose'`, "purpose")),
     listFiles: ({ query }: Call): Answer => {
       const purpose = query.get("purpose")
       const all = Array.from(files.values()).filter((it) => purpose === null || it.purpose === purpose)
@@ -247,11 +251,7 @@ export const make = (options: Options) => {
         return showAttached(attach(store, file, input.attributes, input.chunking_strategy, undefined, now), now)
       }),
     listAttached: ({ ids, now, query }: Call): Answer =>
-      Result.flatMap(storeOf(ids[0]), (store) => {
-        const only = query.get("filter")
-        const all = Array.from(store.files.values()).filter((it) => only === null || statusOf(it, now) === only)
-        return page(all, (it) => it.file.id, query, (it) => showAttached(it, now))
-      }),
+      Result.flatMap(storeOf(ids[0]), (store) => pageOfAttached(Array.from(store.files.values()), query, now)),
     getAttached: ({ ids, now }: Call): Answer => Result.map(attachedOf(ids[0], ids[1]), (it) => showAttached(it, now)),
     updateAttached: ({ body, ids, now }: Call): Answer =>
       Result.gen(function*() {
@@ -305,16 +305,12 @@ export const make = (options: Options) => {
         return showBatch(batch, now)
       }),
     listBatchFiles: ({ ids, now, query }: Call): Answer =>
-      Result.flatMap(batchOf(ids), (batch) => {
-        const only = query.get("filter")
-        const all = batch.files.filter((it) => only === null || statusOf(it, now) === only)
-        return page(all, (it) => it.file.id, query, (it) => showAttached(it, now))
-      }),
+      Result.flatMap(batchOf(ids), (batch) => pageOfAttached(batch.files, query, now)),
 
     embeddings: ({ body }: Call): Answer =>
       Result.gen(function*() {
         const input = yield* decodeBody(Embeddings, body)
-        const model = models[input.model]
+        const model = models.get(input.model)
         if (model === undefined) {
           return yield* Result.fail({
             ...missing(`The model '${input.model}' does not exist or you do not have access to it.`),
@@ -324,8 +320,8 @@ export const make = (options: Options) => {
         if (input.dimensions !== undefined && (!model.shortens || input.dimensions > model.dimensions)) {
           return yield* Result.fail(invalid(`Invalid 'dimensions' for ${input.model}.`, "dimensions"))
         }
-        const texts = typeof input.input === "string" ? [input.input] : input.input
-        const sizes = texts.map(estimateTokens)
+        const inputs = inputsOf(input.input)
+        const sizes = inputs.map((one) => typeof one === "string" ? estimateTokens(one) : one.length)
         const longest = Math.max(...sizes)
         if (longest > 8_192) {
           return yield* Result.fail(invalid(
@@ -342,6 +338,7 @@ export const make = (options: Options) => {
             "max_tokens_per_request"
           ))
         }
+        const texts = inputs.map((one) => typeof one === "string" ? one : one.join(" "))
         const vectors = options.embed(texts, input.dimensions ?? model.dimensions)
         return {
           object: "list",
@@ -359,11 +356,24 @@ export const make = (options: Options) => {
   }
 
   function batchOf([storeId, batchId]: ReadonlyArray<string>): Result.Result<Batch, Failure> {
-    return Option.fromNullishOr(batches.get(batchId ?? "")).pipe(
-      Option.filter((batch) => batch.storeId === storeId),
-      Result.fromOption(() => missing(`No vector store file batch found with id '${batchId}'.`, "batch_id"))
+    const batch = Result.fromOption(
+      Option.filter(Option.fromNullishOr(batches.get(batchId ?? "")), (batch) => batch.storeId === storeId),
+      () => missing(`No vector store file batch found with id '${batchId}'.`, "batch_id")
     )
+    return Result.andThen(storeOf(storeId), batch)
   }
+}
+
+const statuses = ["in_progress", "completed", "failed", "cancelled"]
+
+/** A page of those whose status the query asks for. */
+const pageOfAttached = (files: ReadonlyArray<Attached>, query: URLSearchParams, now: number): Answer => {
+  const only = query.get("filter")
+  if (only !== null && !statuses.includes(only)) {
+    return Result.fail(invalid(`Invalid 'filter': expected one of ${statuses.join(", ")}, not '${only}'.`, "filter"))
+  }
+  const shown = files.filter((it) => only === null || statusOf(it, now) === only)
+  return page(shown, (it) => it.file.id, query, (it) => showAttached(it, now))
 }
 
 export type OpenAiData = ReturnType<typeof make>

@@ -101,16 +101,27 @@ export const Search = Schema.Struct({
   })),
   filters: Schema.optionalKey(ApiFilter)
 })
+// Tokens are taken as numbers, too, of one text or of each.
+const Texts = Schema.Array(Schema.NonEmptyString).check(Schema.isMinLength(1), Schema.isMaxLength(2048))
+const Tokens = Schema.Array(Schema.Int.check(Schema.isGreaterThanOrEqualTo(0))).check(Schema.isMinLength(1))
 export const Embeddings = Schema.Struct({
   model: Schema.String,
   input: Schema.Union([
     Schema.NonEmptyString,
-    Schema.Array(Schema.NonEmptyString).check(Schema.isMinLength(1), Schema.isMaxLength(2048))
+    Texts,
+    Tokens,
+    Schema.Array(Tokens).check(Schema.isMinLength(1), Schema.isMaxLength(2048))
   ]),
   dimensions: Schema.optionalKey(limitedInt(1, 3072)),
   encoding_format: Schema.optionalKey(Schema.Literals(["float", "base64"])),
   user: Schema.optionalKey(Schema.String)
 })
+
+const isTokens = Schema.is(Tokens)
+
+/** Each of the texts, or lists of tokens, that are to be embedded. */
+export const inputsOf = (input: typeof Embeddings.Type["input"]): ReadonlyArray<string | ReadonlyArray<number>> =>
+  typeof input === "string" || isTokens(input) ? [input] : input
 
 export const decodeBody = <S extends Schema.ConstraintDecoder<unknown>>(schema: S, body: unknown) =>
   Result.mapError(
@@ -162,18 +173,26 @@ export const page = <A>(
   if (!Number.isInteger(limit) || limit < 1 || limit > limits.most) {
     return Result.fail(invalid(`Invalid 'limit': expected an integer from 1 to ${limits.most}.`, "limit"))
   }
-  const ordered = query.get("order") === "asc" ? items : items.toReversed()
+  const order = query.get("order") ?? "desc"
+  if (order !== "asc" && order !== "desc") {
+    return Result.fail(invalid(`Invalid 'order': expected 'asc' or 'desc', not '${order}'.`, "order"))
+  }
+  const ordered = order === "asc" ? items : items.toReversed()
+  const ids = ordered.map(idOf)
   const after = query.get("after")
   const before = query.get("before")
-  const start = after === null ? 0 : ordered.findIndex((item) => idOf(item) === after) + 1
-  if (after !== null && start === 0) return Result.fail(invalid(`No such object: ${after}`, "after"))
-  const end = before === null ? ordered.length : ordered.findIndex((item) => idOf(item) === before)
-  const shown = ordered.slice(start, Math.min(start + limit, end < 0 ? ordered.length : end))
+  if (after !== null && !ids.includes(after)) return Result.fail(invalid(`No such object: ${after}`, "after"))
+  if (before !== null && !ids.includes(before)) return Result.fail(invalid(`No such object: ${before}`, "before"))
+  const end = before === null ? ordered.length : ids.indexOf(before)
+  // The page before an object is the one that ends with it.
+  const backwards = before !== null && after === null
+  const start = backwards ? Math.max(0, end - limit) : after === null ? 0 : ids.indexOf(after) + 1
+  const shown = ordered.slice(start, Math.min(start + limit, end))
   return Result.succeed({
     object: "list",
     data: shown.map(show),
     first_id: shown[0] === undefined ? null : idOf(shown[0]),
     last_id: shown.length === 0 ? null : idOf(shown[shown.length - 1]!),
-    has_more: start + shown.length < (end < 0 ? ordered.length : end)
+    has_more: backwards ? start > 0 : start + shown.length < end
   })
 }
