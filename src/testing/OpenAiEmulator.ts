@@ -16,7 +16,6 @@
  */
 import { Cause, Clock, Context, type Duration, Effect, FiberSet, Layer, Redacted, Scope } from "effect"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
-import type { Socket } from "node:net"
 import { millisOf } from "../internal/options.ts"
 import { makeLocal } from "../vectorstore/Embedder.ts"
 import type { Document } from "../vectorstore/VectorStore.ts"
@@ -123,7 +122,6 @@ export const make: (options?: Options) => Effect.Effect<Emulator, ListenFailed, 
 
     const fibers = yield* FiberSet.make<void>()
     const run = yield* FiberSet.runtime(fibers)()
-    const sockets = new Set<Socket>()
     let serial = 0
     const counts = new Map<string, number>()
     let exchanges: Array<Exchange> = []
@@ -196,8 +194,8 @@ export const make: (options?: Options) => Effect.Effect<Emulator, ListenFailed, 
 
     const loopback = yield* Loopback.open({
       port: options.port,
-      make: () => {
-        const server = createServer((request, response) => {
+      make: () =>
+        createServer((request, response) => {
           const fiber = run(
             handle(request, response).pipe(
               // A mistake of the emulator's own is answered, not left to hang.
@@ -209,19 +207,10 @@ export const make: (options?: Options) => Effect.Effect<Emulator, ListenFailed, 
             )
           )
           response.on("close", () => fiber.interruptUnsafe())
-        })
-        server.on("connection", (socket) => {
-          sockets.add(socket)
-          socket.on("close", () => sockets.delete(socket))
-        })
-        return server
-      },
-      breakAll: () => {
-        for (const socket of sockets) socket.destroy()
-      },
+        }),
       stopped: FiberSet.clear(fibers)
     })
-    const { port, start, stop } = loopback
+    const { port, sockets, start, stop } = loopback
     const emulator: Emulator = {
       url: `http://127.0.0.1:${port}/v1`,
       port,

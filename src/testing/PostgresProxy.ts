@@ -12,9 +12,10 @@
  * What a client sends up to a Sync, or a simple query, is one query here: it is passed on whole, or what a fault says
  * happens in its place.
  */
-import { Context, Effect, FiberSet, Layer, Queue, Schema, type Scope } from "effect"
+import { Context, Effect, FiberSet, Latch, Layer, Queue, Schema, type Scope } from "effect"
 import { connect, createServer, type Socket } from "node:net"
 import type { Duplex } from "node:stream"
+import { checks } from "../internal/options.ts"
 import * as Loopback from "./internal/loopback.ts"
 import type { ListenFailed } from "./internal/loopback.ts"
 import { type Batch, errorResponse, framesOf, message, readerOf, readyForQuery } from "./internal/postgresWire.ts"
@@ -140,11 +141,20 @@ interface Session {
   upstream: Duplex | undefined
   /** `I` idle, `T` in a transaction, `E` in a failed one; `undefined` before the first. */
   status: string | undefined
+  /** Queries that came and are not passed on yet. */
+  waiting: number
   /** Queries passed on and not answered yet. */
   open: number
+  /** Open while no query is. */
+  readonly answered: Latch.Latch
   resetOnAnswer: boolean
   /** Whether what the server says, up to its being ready, is not for the client. */
   swallows: boolean
+}
+
+const mostOf = (field: string, connections: number): number => {
+  checks("PostgresProxy").ensure(connections >= 0, field, `must be at least 0, not ${connections}`)
+  return connections
 }
 
 /** Starts a proxy; it ends, with all its connections, when the scope does. */
@@ -154,7 +164,7 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
     const fibers = yield* FiberSet.make<void>()
     const run = yield* FiberSet.runtime(fibers)()
     const sessions = new Set<Session>()
-    let most = options.maxConnections ?? Infinity
+    let most = mostOf("maxConnections", options.maxConnections ?? Infinity)
     const counts = { connections: 0, queries: 0 }
 
     const openUpstream = (): Duplex =>
@@ -217,13 +227,23 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
         frames(bytes)
         if (!swallows) session.client.write(bytes)
         else if (!session.swallows) session.client.write(readyForQuery("E"))
+        if (session.open === 0) session.answered.openUnsafe()
       })
       upstream.on("error", () => close(session, "reset"))
       upstream.on("close", () => close(session, "end"))
       upstream.write(startup)
     })
 
-    const answer = Effect.fnUntraced(function*(session: Session, { answered, bytes, sql }: Batch) {
+    const passOn = (session: Session, { answered, bytes }: Omit<Batch, "sql">): void => {
+      if (answered) {
+        session.open++
+        session.answered.closeUnsafe()
+      }
+      session.upstream?.write(bytes)
+    }
+
+    const answer = Effect.fnUntraced(function*(session: Session, batch: Batch) {
+      const { sql } = batch
       if (sql !== "") {
         counts.queries++
         const faults = hits(
@@ -232,6 +252,8 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
           "DelayQuery"
         )
         for (const fault of faults) {
+          // A client that does not wait for answers gets them in order.
+          if (fault._tag !== "DelayQuery") yield* session.answered.await
           switch (fault._tag) {
             case "DelayQuery":
               yield* Effect.sleep(fault.millis)
@@ -244,9 +266,8 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
               }
               // A transaction that saw an error is a failed one, for the server too.
               session.swallows = true
-              session.open++
-              session.upstream?.write(message("Q", Buffer.from("an injected fault\0", "utf8")))
-              return
+              passOn(session, { bytes: message("Q", Buffer.from("an injected fault\0", "utf8")), answered: true })
+              return yield* session.answered.await
             case "StallQuery":
               return yield* Effect.never
             case "ResetQuery":
@@ -263,8 +284,7 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
           }
         }
       }
-      if (answered) session.open++
-      session.upstream?.write(bytes)
+      passOn(session, batch)
     })
 
     /** Does what the client asks for, one thing after the other, until it goes. */
@@ -273,7 +293,9 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
         client,
         upstream: undefined,
         status: undefined,
+        waiting: 0,
         open: 0,
+        answered: Latch.makeUnsafe(true),
         resetOnAnswer: false,
         swallows: false
       }
@@ -282,6 +304,7 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
       client.on(
         "data",
         readerOf({
+          foreign: () => close(session, "reset"),
           plain: () => client.write("N"),
           cancel: (bytes) => {
             const upstream = openUpstream()
@@ -290,7 +313,10 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
             close(session, "end")
           },
           startup: (bytes) => Queue.offerUnsafe(work, greet(session, bytes)),
-          batch: (batch) => Queue.offerUnsafe(work, answer(session, batch))
+          batch: (batch) => {
+            session.waiting++
+            Queue.offerUnsafe(work, Effect.andThen(answer(session, batch), Effect.sync(() => session.waiting--)))
+          }
         })
       )
       yield* Effect.ensuring(
@@ -311,9 +337,6 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
           const fiber = run(serve(client))
           client.on("close", () => fiber.interruptUnsafe())
         }),
-      breakAll: () => {
-        for (const session of Array.from(sessions)) close(session, "reset")
-      },
       stopped: FiberSet.clear(fibers)
     })
 
@@ -331,14 +354,16 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
         ),
       closeIdle: (how = "silent") =>
         Effect.sync(() => {
-          const idle = Array.from(sessions).filter(({ open, status }) => status === "I" && open === 0)
+          const idle = Array.from(sessions).filter(({ open, status, waiting }) =>
+            status === "I" && open + waiting === 0
+          )
           for (const session of idle) {
             if (how === "told") end(session, "57P05", "terminating connection due to idle-session timeout")
             else close(session, "reset")
           }
           return idle.length
         }),
-      limit: (connections) => Effect.sync(() => void (most = connections)),
+      limit: (connections) => Effect.sync(() => void (most = mostOf("connections", connections))),
       connections: Effect.sync(() => sessions.size),
       counts: Effect.sync(() => ({ ...counts })),
       stop: loopback.stop,

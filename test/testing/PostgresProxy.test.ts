@@ -2,9 +2,13 @@ import { PgClient } from "@effect/sql-pg"
 import { afterAll, assert, beforeAll, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Layer, Redacted, Result, Schedule, Scope } from "effect"
 import { SqlClient } from "effect/sql/SqlClient"
+import { connect, type Socket } from "node:net"
 import * as Classifier from "../../src/Classifier.ts"
+import { InvalidOptions } from "../../src/InvalidOptions.ts"
 import type { ReasonTag } from "../../src/ProviderError.ts"
 import { PostgresProxy } from "../../src/testing/index.ts"
+import { framesOf, message } from "../../src/testing/internal/postgresWire.ts"
+import { eventually } from "./eventually.ts"
 import * as Postgres from "./postgresServer.ts"
 
 // One server for all tests of the file: a start takes most of a second.
@@ -254,4 +258,121 @@ live("is stopped and started on the same port: connecting is refused meanwhile",
     // The pool may still be telling of an attempt that began while it was refused.
     const again = Effect.retry(sql`SELECT 1::int AS one`, { times: 10, schedule: Schedule.spaced("50 millis") })
     assert.deepStrictEqual(yield* again, [{ one: 1 }])
+  }))
+
+/** A client that says what it likes, when it likes: the proxy's own words in the order in which they come. */
+const raw = Effect.fnUntraced(function*(port: number) {
+  const said: Array<string> = []
+  const socket = yield* Effect.acquireRelease(
+    Effect.callback<Socket>((resume) => {
+      const socket = connect(port, "127.0.0.1", () => resume(Effect.succeed(socket)))
+    }),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
+  socket.on("error", () => {})
+  socket.on("data", framesOf((type, body) => void said.push(`${type} ${body.toString("latin1")}`)))
+  const greeting = message("?", Buffer.from("\0\x03\0\0user\0holdfast\0database\0postgres\0\0", "latin1"))
+  socket.write(greeting.subarray(1))
+  /** Answers and errors, as the client sees them up to so many times of being ready. */
+  const until = (ready: number) =>
+    Effect.map(
+      eventually(Effect.sync(() => said), (said) => said.filter((it) => it.startsWith("Z")).length >= ready),
+      (said) => said.flatMap((it) => /^[DE].*?(one|two|three|injected|aborted)/s.exec(it)?.[1] ?? [])
+    )
+  yield* until(1)
+  return {
+    socket,
+    until,
+    send: (...queries: ReadonlyArray<string>) =>
+      socket.write(Buffer.concat(queries.map((sql) => message("Q", Buffer.from(`${sql}\0`)))))
+  }
+})
+
+live("answers in order a client that does not wait for answers", () =>
+  Effect.gen(function*() {
+    const { proxy } = yield* setUp()
+    const fault = proxy.fault({ _tag: "FailQuery", code: "40001", message: "injected" }, {
+      containing: "'two'",
+      times: 1
+    })
+    const { send, until } = yield* raw(proxy.port)
+    yield* fault
+    send("SELECT 'one' FROM pg_sleep(0.05)", "SELECT 'two'", "SELECT 'three'")
+    assert.deepStrictEqual(yield* until(4), ["one", "injected", "three"])
+    yield* fault
+    send("BEGIN", "SELECT 'one' FROM pg_sleep(0.05)")
+    yield* until(6)
+    send("SELECT 'two'", "SELECT 'three'", "ROLLBACK", "SELECT 'three'")
+    assert.deepStrictEqual((yield* until(10)).slice(3), ["one", "injected", "aborted", "three"])
+  }))
+
+live("leaves alone who is no client, and ends though a client does not listen", () =>
+  Effect.gen(function*() {
+    const proxy = yield* Effect.scoped(Effect.gen(function*() {
+      const { proxy } = yield* setUp()
+      yield* raw(proxy.port)
+      const stranger = connect(proxy.port, "127.0.0.1", () => stranger.write(Buffer.alloc(8)))
+      yield* Effect.callback<void>((resume) => {
+        stranger.on("error", () => {})
+        stranger.on("close", () => resume(Effect.void))
+      })
+      assert.strictEqual(yield* eventually(proxy.connections, (open) => open === 1), 1)
+      const deaf = yield* raw(proxy.port)
+      deaf.socket.pause()
+      deaf.send("SELECT repeat('x', 1000000) FROM generate_series(1, 20)")
+      yield* proxy.fault({ _tag: "Terminate", code: "57P01", message: "bye" }, { containing: "bye" })
+      deaf.send("SELECT 'bye'")
+      yield* eventually(proxy.connections, (open) => open === 1)
+      return proxy
+    }))
+    assert.strictEqual(yield* proxy.connections, 0)
+  }))
+
+live("takes for idle no session whose query it delays", () =>
+  Effect.gen(function*() {
+    const { client, proxy } = yield* setUp()
+    const sql = yield* client
+    yield* sql`SELECT 0`
+    yield* proxy.fault({ _tag: "DelayQuery", millis: 100 }, { times: 1 })
+    const before = (yield* proxy.counts).queries
+    const fiber = yield* Effect.forkChild(sql`SELECT 1::int AS one`)
+    yield* eventually(proxy.counts, ({ queries }) => queries > before)
+    assert.strictEqual(yield* proxy.closeIdle(), 0)
+    assert.deepStrictEqual(yield* Fiber.join(fiber), [{ one: 1 }])
+    assert.strictEqual(yield* proxy.closeIdle(), 1)
+  }))
+
+it("reads a message of any length in parts of any", () => {
+  const given = [["D", 40_000_000], ["Z", 1], ["C", 0]] as const
+  const bytes = Buffer.concat(given.map(([type, length]) => message(type, Buffer.alloc(length, type))))
+  for (const size of [16_384, bytes.length]) {
+    const seen: Array<readonly [string, number]> = []
+    const take = framesOf((type, body) => void seen.push([type, body.length]))
+    for (let at = 0; at < bytes.length; at += size) take(bytes.subarray(at, at + size))
+    assert.deepStrictEqual(seen, [...given])
+  }
+  const seen: Array<string> = []
+  const take = framesOf((type, body) => void seen.push(type + body.toString()))
+  for (const byte of Buffer.concat([message("Q", Buffer.from("abc")), message("S", Buffer.alloc(0))])) {
+    take(Buffer.of(byte))
+  }
+  assert.deepStrictEqual(seen, ["Qabc", "S"])
+})
+
+it.live("refuses a fault that would hit always or never, and a limit that is none", () =>
+  Effect.gen(function*() {
+    const upstream = { host: "127.0.0.1", port: 1 }
+    const proxy = yield* PostgresProxy.make({ upstream })
+    const stall: PostgresProxy.Fault = { _tag: "StallQuery" }
+    const wrong: ReadonlyArray<readonly [field: string, Effect.Effect<unknown, unknown, Scope.Scope>]> = [
+      ["times", proxy.fault(stall, { times: 0 })],
+      ["probability", proxy.fault(stall, { probability: NaN })],
+      ["fault.millis", proxy.fault({ _tag: "DelayQuery", millis: -1 })],
+      ["connections", proxy.limit(NaN)],
+      ["maxConnections", PostgresProxy.make({ upstream, maxConnections: -1 })]
+    ]
+    for (const [field, effect] of wrong) {
+      const defect = yield* Effect.catchDefect(effect, Effect.succeed)
+      assert.strictEqual(defect instanceof InvalidOptions ? defect.field : defect, field)
+    }
   }))

@@ -1,6 +1,6 @@
 /** A server on a port of the loopback that can be stopped, and started again on the same port. */
 import { Effect, Schema, type Scope, Semaphore } from "effect"
-import type { Server } from "node:net"
+import type { Server, Socket } from "node:net"
 
 /** The port could not be opened. `code` is Node's, such as `EADDRINUSE`. */
 export class ListenFailed extends Schema.TaggedError<ListenFailed>()("ListenFailed", {
@@ -16,14 +16,14 @@ export interface Options {
   /** Defaults to a free one. */
   readonly port: number | undefined
   readonly make: () => Server
-  /** Breaks every open connection. */
-  readonly breakAll: () => void
   /** Run when it has stopped. */
   readonly stopped: Effect.Effect<void>
 }
 
 export interface Loopback {
   readonly port: number
+  /** The open connections. */
+  readonly sockets: ReadonlySet<Socket>
   /** Closes the port and breaks every connection. */
   readonly stop: Effect.Effect<void>
   readonly start: Effect.Effect<void, ListenFailed>
@@ -31,8 +31,9 @@ export interface Loopback {
 
 /** Listens until the scope closes. */
 export const open: (options: Options) => Effect.Effect<Loopback, ListenFailed, Scope.Scope> = Effect.fnUntraced(
-  function*({ breakAll, make, stopped, ...options }: Options) {
+  function*({ make, stopped, ...options }: Options) {
     let server: Server | undefined
+    const sockets = new Set<Socket>()
     let port = options.port ?? 0
     const lock = yield* Semaphore.make(1)
     const stop: Effect.Effect<void> = Semaphore.withPermit(
@@ -43,13 +44,17 @@ export const open: (options: Options) => Effect.Effect<Loopback, ListenFailed, S
         server = undefined
         yield* Effect.callback<void>((resume) => {
           open.close(() => resume(Effect.void))
-          breakAll()
+          for (const socket of sockets) socket.resetAndDestroy()
         })
         yield* stopped
       })
     )
     const listen = Effect.callback<void, ListenFailed>((resume) => {
       const opening = make()
+      opening.on("connection", (socket: Socket) => {
+        sockets.add(socket)
+        socket.on("close", () => sockets.delete(socket))
+      })
       opening.on(
         "error",
         (error: NodeJS.ErrnoException) =>
@@ -64,6 +69,6 @@ export const open: (options: Options) => Effect.Effect<Loopback, ListenFailed, S
     })
     const start = Semaphore.withPermit(lock, Effect.suspend(() => server === undefined ? listen : Effect.void))
     yield* Effect.acquireRelease(start, () => stop)
-    return { port, start, stop }
+    return { port, sockets, start, stop }
   }
 )

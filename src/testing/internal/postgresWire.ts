@@ -4,6 +4,9 @@ const sslRequest = 80_877_103
 const gssRequest = 80_877_104
 const cancelRequest = 80_877_102
 
+/** As in PostgreSQL itself. */
+const longestGreeting = 10_000
+
 /** What a client sends as one. */
 export interface Batch {
   readonly bytes: Buffer
@@ -13,22 +16,39 @@ export interface Batch {
   readonly answered: boolean
 }
 
+/** The letter and the length of a message. */
+const head = 5
+
 /** Calls back for each whole message of a stream; `type` is its letter. */
 export const framesOf = (onFrame: (type: string, body: Buffer, frame: Buffer) => void) => {
-  let rest: Buffer = Buffer.alloc(0)
+  let parts: Array<Buffer> = []
+  let held = 0
+  let wanted = head
   return (bytes: Buffer): void => {
-    rest = rest.length === 0 ? bytes : Buffer.concat([rest, bytes])
-    while (rest.length >= 5) {
+    parts.push(bytes)
+    held += bytes.length
+    // A long message comes in many parts, and is put together once.
+    if (held < wanted) return
+    let rest: Buffer = parts.length === 1 ? bytes : Buffer.concat(parts)
+    wanted = head
+    while (rest.length >= head) {
       const size = 1 + rest.readUInt32BE(1)
-      if (rest.length < size) return
+      if (rest.length < size) {
+        wanted = size
+        break
+      }
       const frame = rest.subarray(0, size)
       rest = rest.subarray(size)
-      onFrame(String.fromCharCode(frame[0] ?? 0), frame.subarray(5), frame)
+      onFrame(String.fromCharCode(frame[0] ?? 0), frame.subarray(head), frame)
     }
+    parts = [rest]
+    held = rest.length
   }
 }
 
 interface Reading {
+  /** What it says is no greeting: it is no client of PostgreSQL. */
+  readonly foreign: () => void
   /** It asked for encryption, which there is none of. */
   readonly plain: () => void
   readonly cancel: (bytes: Buffer) => void
@@ -79,6 +99,7 @@ export const readerOf = (reading: Reading) => {
     greeting = Buffer.concat([greeting, bytes])
     while (greeting !== undefined && greeting.length >= 8) {
       const size = greeting.readUInt32BE(0)
+      if (size < 8 || size > longestGreeting) return reading.foreign()
       if (greeting.length < size) return
       const first: Buffer = greeting.subarray(0, size)
       const rest: Buffer = greeting.subarray(size)
