@@ -210,7 +210,7 @@ const play = Effect.fnUntraced(function*(run: ChaosRun, clock: VirtualTime.Virtu
     const name = `request ${outcome.index} (${outcome.request.kind} ${outcome.request.key})`
     for (const one of ["first", "second"]) {
       const attempts = calls.filter(({ provider }) => provider === one).length
-      const most = (outcome.request.kind === "read" ? maxRetries + 1 : maxRetries + 1) * (run.hedged ? 2 : 1)
+      const most = (maxRetries + 1) * (run.hedged ? 2 : 1)
       if (attempts > most) broken.push(`${name}: ${attempts} attempts at ${one}`)
     }
     if (outcome.ended - outcome.began > deadlineMillis + 1) {

@@ -26,6 +26,7 @@
  * broken?.sequence.join(" ") // => up up up
  * ```
  */
+import { checks } from "../internal/options.ts"
 
 /** A sequence that breaks, the shortest first, and what is wrong after its last step. */
 export interface Counterexample<Step> {
@@ -44,23 +45,28 @@ export interface Options<Step> {
   readonly make: () => (step: Step) => string | undefined
 }
 
-/** Tries all sequences, shorter ones first, and returns the first that breaks. */
+/**
+ * Tries all sequences, shorter ones first, and returns the first that breaks. Throws `InvalidOptions` for steps or a length
+ * that make no sequence: nothing would be tried.
+ */
 export const exhaust = <Step>(options: Options<Step>): Counterexample<Step> | undefined => {
-  const { length, make, steps } = options
-  // Only the sequences of full length are run: each has all its beginnings in it.
+  const { make, steps } = options
+  const { ensure, int } = checks("ModelCheck")
+  ensure(steps.length > 0, "steps", "must not be empty")
+  // Only the sequences of full length are run: each has all its beginnings in it. After one that broke, only shorter ones.
+  let most = int("length", options.length, 0, { min: 1 })
   let shortest: Counterexample<Step> | undefined
-  const indices = Array.from({ length }, () => 0)
+  const indices = Array.from({ length: most }, () => 0)
   for (;;) {
     const apply = make()
-    const most = shortest === undefined ? length : shortest.sequence.length - 1
     for (let at = 0; at < most; at++) {
       const message = apply(steps[indices[at]!]!)
       if (message !== undefined) {
         shortest = { sequence: indices.slice(0, at + 1).map((index) => steps[index]!), message }
-        break
+        most = at
       }
     }
-    let at = length - 1
+    let at = most - 1
     while (at >= 0 && ++indices[at]! === steps.length) indices[at--] = 0
     if (at < 0) return shortest
   }

@@ -13,6 +13,7 @@
  * left to do in virtual time and fails with `NothingLeft`.
  */
 import { Clock, Context, Duration, Effect, Exit, Random, Scheduler, Schema } from "effect"
+import { checks } from "../internal/options.ts"
 
 /** The program waits for something that virtual time knows nothing of: a promise, a socket, a deferred nobody completes. */
 export class NothingLeft extends Schema.TaggedError<NothingLeft>()("NothingLeft", {
@@ -22,7 +23,7 @@ export class NothingLeft extends Schema.TaggedError<NothingLeft>()("NothingLeft"
 
 /** The clock of a run, for models that schedule plain functions. */
 export interface VirtualClock extends Clock.Clock {
-  /** Calls `f` after so many milliseconds; the returned function takes it back. */
+  /** Calls `f` after so many milliseconds, at once for what is not above 0; the returned function takes it back. */
   readonly schedule: (millis: number, f: () => void) => () => void
 }
 
@@ -33,13 +34,16 @@ export interface Options {
   readonly start?: number | undefined
 }
 
-/** Runs the program that `build` makes from the clock, until it ends. Synchronous. */
+/**
+ * Runs the program that `build` makes from the clock, until it ends. Synchronous. Throws `InvalidOptions` for a start that
+ * is no time.
+ */
 export const run = <A, E>(
   build: (clock: VirtualClock) => Effect.Effect<A, E>,
   options: Options = {}
 ): Exit.Exit<A, E | NothingLeft> => {
   const tasks = new TaskQueue()
-  const clock = new HeapClock(options.start ?? 0)
+  const clock = new HeapClock(checks("VirtualTime").number("start", options.start, 0))
   const context = Context.make(Clock.Clock, clock).pipe(
     Context.add(Scheduler.Scheduler, new Scheduler.MixedScheduler("async", (f) => tasks.add(f)))
   )
@@ -120,7 +124,7 @@ class HeapClock implements VirtualClock {
 
   schedule(millis: number, f: () => void): () => void {
     if (millis === Infinity) return () => {}
-    const timer: Timer = { at: this.#now + Math.max(0, millis), order: this.#order++, f }
+    const timer: Timer = { at: this.#now + (millis > 0 ? millis : 0), order: this.#order++, f }
     this.#heap.push(timer)
     this.#up(this.#heap.length - 1)
     return () => {

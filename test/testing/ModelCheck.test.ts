@@ -19,6 +19,33 @@ it("finds the shortest sequence that breaks", () => {
   assert.deepStrictEqual(found, { sequence: ["b", "a", "b"], message: "saw bab" })
 })
 
+it("looks for nothing longer than what it found", () => {
+  let runs = 0
+  const found = exhaust({
+    steps: ["a", "b", "c"],
+    length: 12,
+    make: () => {
+      runs++
+      let last = ""
+      return (step) => {
+        const repeated = step === "c" && last === "c"
+        last = step
+        return repeated ? "twice" : undefined
+      }
+    }
+  })
+  assert.deepStrictEqual(found, { sequence: ["c", "c"], message: "twice" })
+  // Of half a million.
+  assert.isBelow(runs, 100)
+})
+
+it("refuses what would try nothing, or never end", () => {
+  const tried = (steps: ReadonlyArray<string>, length: number) => () =>
+    exhaust({ steps, length, make: () => () => "wrong" })
+  for (const length of [0, -1, 1.5, NaN, Infinity]) assert.throws(tried(["a"], length), /ModelCheck: length must be/)
+  assert.throws(tried([], 3), /ModelCheck: steps must not be empty/)
+})
+
 it("bulkhead: every order of arrivals, ends, interruptions, resizes and drains up to seven steps", () => {
   type Step = "arrive" | "arrive other" | "end" | "give up" | "grow" | "shrink" | "drain"
   const queueLimit = 2

@@ -35,6 +35,16 @@ it("timeouts, interruption and forks behave as on any clock", () => {
   assert.deepStrictEqual(seen, { failed: true, now: 2_000 })
 })
 
+it("what is no number does not stop the clock", () => {
+  assert.throws(() => VirtualTime.run(() => Effect.void, { start: NaN }), /VirtualTime: start must be/)
+  const seen = value(VirtualTime.run((clock) =>
+    Effect.andThen(
+      Effect.callback<void>((resume) => void clock.schedule(NaN, () => resume(Effect.void))),
+      Effect.delay(Clock.currentTimeMillis, "1 second")
+    ), { start: 5 }))
+  assert.strictEqual(seen, 1_005)
+})
+
 it("the same seed gives the same run", () => {
   const trace = (seed: number) =>
     value(VirtualTime.run(() =>
