@@ -61,13 +61,17 @@ export const Rule = Schema.Struct({
   operation: Schema.optionalKey(Schema.String),
   /** Begins so many milliseconds after the plan. Defaults to 0. */
   fromMillis: Schema.optionalKey(Millis),
-  /** Ends so many milliseconds after the plan began. Defaults to never. */
+  /** Ends so many milliseconds after the plan began, above `fromMillis`. Defaults to never. */
   untilMillis: Schema.optionalKey(Millis),
   /** The share of the calls that it strikes. Defaults to all. */
   rate: Schema.optionalKey(Share),
   /** Strikes at most so often. Defaults to no bound. */
   times: Schema.optionalKey(Positive)
-})
+}).check(
+  Schema.makeFilter(({ fromMillis = 0, untilMillis = Infinity }) =>
+    untilMillis > fromMillis || { path: ["untilMillis"], issue: `Expected a value above fromMillis, ${fromMillis}` }
+  )
+)
 export type Rule = typeof Rule.Type
 
 /** A whole experiment. */

@@ -134,6 +134,8 @@ it.effect("a plan that makes no sense is refused by the name of its field", () =
   Effect.gen(function*() {
     const rule: Chaos.Rule = { fault: { _tag: "Hang" } }
     const refused: ReadonlyArray<readonly [field: string, plan: Chaos.FaultPlan]> = [
+      // It would never strike.
+      ["plan.rules.0.untilMillis", { seed: 1, rules: [{ ...rule, fromMillis: 2_000, untilMillis: 2_000 }] }],
       ["plan.rules.0.rate", { seed: 1, rules: [{ ...rule, rate: 30 }] }],
       ["plan.rules.0.rate", { seed: 1, rules: [{ ...rule, rate: NaN }] }],
       ["plan.blastRadius", { seed: 1, rules: [rule], blastRadius: 10 }],
