@@ -143,8 +143,9 @@ export interface Result {
 const decode = Schema.decodeUnknownResult(Schema.toType(Scenario))
 
 /** Throws `InvalidOptions` for what cannot be played: numbers out of bounds, and names that no server has. */
-const check = (scenario: Scenario): void => {
-  const { decoded, ensure } = checks("Simulation")
+const check = (scenario: Scenario, seed: number): void => {
+  const { decoded, ensure, int } = checks("Simulation")
+  int("seed", seed, 1, { min: Number.MIN_SAFE_INTEGER })
   decoded(decode(scenario))
   const { faultEnds, seconds, servers, timeline } = scenario
   const named = new Map(servers.map((server) => [server.name, server]))
@@ -184,10 +185,10 @@ const expectedRequests = ({ seconds, workload: { rate, surges = [] } }: Scenario
 
 /**
  * Runs a scenario with a way of calling. Synchronous; the same arguments give the same result. Throws `InvalidOptions`,
- * with the field, for a scenario that makes no sense.
+ * with the field, for a scenario that makes no sense, and for a seed that is no whole number.
  */
 export const run = (scenario: Scenario, strategy: Strategy, seed: number): Result => {
-  check(scenario)
+  check(scenario, seed)
   const seconds = Array.from(
     { length: Math.ceil(scenario.seconds) },
     (): Second => ({ offered: 0, quiet: 0, quietGood: 0, good: 0, arrivals: 0, served: 0 })
@@ -404,6 +405,10 @@ const meanService = (server: Server): number => {
 export const capacityOf = (scenario: Scenario): number =>
   scenario.servers.reduce((sum, server) => sum + server.workers * 1_000 / meanService(server), 0)
 
+/** The highest, at least 0. A day has more seconds than a call takes arguments. */
+export const highestOf = (values: ReadonlyArray<number>): number =>
+  values.reduce((highest, value) => Math.max(highest, value), 0)
+
 /** Over how many seconds a rate is looked at: one second of Poisson arrivals says too little. */
 const span = 5
 
@@ -420,8 +425,8 @@ const summary = (
     seconds.slice(from, from + length).reduce((sum, second) => sum + of(second), 0)
   const good = over(0, seconds.length, (second) => second.good)
   const whole = Math.min(span, seconds.length)
-  const peak = Math.max(
-    ...seconds.map((_, at) => at + whole <= seconds.length ? over(at, whole, (it) => it.arrivals) : 0)
+  const peak = highestOf(
+    seconds.map((_, at) => at + whole <= seconds.length ? over(at, whole, (it) => it.arrivals) : 0)
   )
   const after = Math.ceil(scenario.faultEnds)
   const rest = Math.min(span, seconds.length - after)

@@ -1,5 +1,5 @@
 /** What simulations found, for people: a table, plots for a terminal, a page with charts. */
-import { capacityOf, type Result, type Scenario, type Second } from "./Simulation.ts"
+import { capacityOf, highestOf, type Result, type Scenario, type Second } from "./Simulation.ts"
 
 /** The same way of calling over several seeds: medians, and the worst where it is the worst that counts. */
 export interface Summary {
@@ -92,10 +92,10 @@ export const sparkline = (values: ReadonlyArray<number>, highest: number, width 
 /** Requests, useful answers and attempts over time, as text. */
 export const plot = (scenario: Scenario, result: Result): string => {
   const series = (read: (second: Second) => number): ReadonlyArray<number> => result.timeline.map(read)
-  const highest = Math.max(1, ...series((second) => second.offered), ...series((second) => second.arrivals))
+  const highest = highestOf([1, ...series((second) => second.offered), ...series((second) => second.arrivals)])
   const line = (name: string, read: (second: Second) => number): string => {
     const values = series(read)
-    return `  ${name.padEnd(9)}│${sparkline(values, highest)}│ up to ${Math.max(...values)} a second`
+    return `  ${name.padEnd(9)}│${sparkline(values, highest)}│ up to ${highestOf(values)} a second`
   }
   const faults = scenario.timeline.map(({ at }) => at)
   const marks = Array.from({ length: 60 }, (_, cell) => {
@@ -121,12 +121,12 @@ const height = 180
 const chart = (scenario: Scenario, result: Result): string => {
   const { timeline } = result
   const capacity = capacityOf(scenario)
-  const highest = Math.max(
+  const highest = highestOf([
     1,
     // Without bound where an answer takes no time.
     capacity < Infinity ? capacity : 0,
     ...timeline.map((second) => Math.max(second.offered, second.arrivals))
-  )
+  ])
   const x = (second: number): number => (second / Math.max(1, timeline.length - 1)) * width
   const y = (value: number): number => height - (value / highest) * height
   const line = (read: (second: Second) => number, style: string): string =>

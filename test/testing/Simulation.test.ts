@@ -124,6 +124,7 @@ describe("the model", () => {
       ["seconds", { seconds: Infinity }],
       ["faultEnds", { faultEnds: 61 }]
     ]
+    assert.throws(() => Simulation.run(idle, plain, NaN), /Simulation: seed must be a whole number/)
     for (const [field, more] of refused) {
       const exit = Effect.runSyncExit(checked(() => Simulation.run({ ...idle, ...more }, plain, 1)))
       const { module, field: named } = Option.getOrThrowWith(
@@ -214,6 +215,18 @@ describe("the report", () => {
     }
     const page = Report.html(instant, summaries, [Simulation.run(instant, plain, 1)])
     assert.notMatch(page, /Infinity|NaN/)
+  })
+
+  it("a whole day has figures and a chart", () => {
+    const day: Simulation.Scenario = {
+      ...scenario("outage"),
+      seconds: 86_400,
+      workload: { rate: 0.01, clients: 1 }
+    }
+    const result = Simulation.run(day, plain, 1)
+    assert.closeTo(result.requests, 864, 100)
+    assert.match(Report.plot(day, result), /answered │[ ▁▂▃▄▅▆▇█]{60}│/)
+    assert.include(Report.html(day, summaries, [result]), "86400 s")
   })
 
   it("a sparkline is as high as its values", () => {
