@@ -152,6 +152,8 @@ interface Session {
   swallows: boolean
 }
 
+const endsTransaction = /^\s*(commit|end)\b/i
+
 const mostOf = (field: string, connections: number): number => {
   checks("PostgresProxy").ensure(connections >= 0, field, `must be at least 0, not ${connections}`)
   return connections
@@ -226,7 +228,7 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
         const swallows = session.swallows
         frames(bytes)
         if (!swallows) session.client.write(bytes)
-        else if (!session.swallows) session.client.write(readyForQuery("E"))
+        else if (!session.swallows) session.client.write(readyForQuery(session.status ?? "I"))
         if (session.open === 0) session.answered.openUnsafe()
       })
       upstream.on("error", () => close(session, "reset"))
@@ -261,12 +263,15 @@ export const make: (options: Options) => Effect.Effect<Proxy, ListenFailed, Scop
             case "FailQuery":
               say(session, "ERROR", fault.code, fault.message)
               if (session.status !== "T") {
-                session.client.write(readyForQuery(session.status === "E" ? "E" : "I"))
+                session.client.write(readyForQuery(session.status ?? "I"))
                 return
               }
-              // A transaction that saw an error is a failed one, for the server too.
+              // A transaction that saw an error is a failed one, for the server too; at its end it is none any more.
               session.swallows = true
-              passOn(session, { bytes: message("Q", Buffer.from("an injected fault\0", "utf8")), answered: true })
+              passOn(session, {
+                bytes: message("Q", Buffer.from(endsTransaction.test(sql) ? "ROLLBACK\0" : "an injected fault\0")),
+                answered: true
+              })
               return yield* session.answered.await
             case "StallQuery":
               return yield* Effect.never

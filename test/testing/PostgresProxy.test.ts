@@ -107,6 +107,13 @@ live("a failed query fails its transaction, and the next one is well", () =>
     assert.deepStrictEqual(yield* sql`SELECT count(*)::int AS n FROM t`, [{ n: 0 }])
     yield* twice
     assert.deepStrictEqual(yield* sql`SELECT count(*)::int AS n FROM t`, [{ n: 2 }])
+    // As with a real server, nothing is left of a transaction whose COMMIT fails.
+    yield* proxy.fault({ _tag: "FailQuery", code: "40001", message: "could not serialize access" }, {
+      containing: "COMMIT",
+      times: 1
+    })
+    assert.strictEqual((yield* classified(twice)).code, "40001")
+    assert.deepStrictEqual(yield* sql`SELECT count(*)::int AS n FROM t`, [{ n: 2 }])
   }))
 
 live(

@@ -129,4 +129,4 @@ export const message = (type: string, body: Buffer): Buffer => {
 export const errorResponse = (severity: string, code: string, text: string): Buffer =>
   message("E", Buffer.from(`S${severity}\0V${severity}\0C${code}\0M${text}\0\0`, "utf8"))
 
-export const readyForQuery = (status: "I" | "E"): Buffer => message("Z", Buffer.from(status, "latin1"))
+export const readyForQuery = (status: string): Buffer => message("Z", Buffer.from(status, "latin1"))
