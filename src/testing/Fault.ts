@@ -51,13 +51,18 @@ const apiError = (message: string, type: string, code: string | null) => ({
   error: { message, type, param: null, code }
 })
 
-/** A 429 that passes by waiting; both forms of the wait are sent, unless it is not known. */
+/** A 429 that passes by waiting; all forms of the wait are sent, unless it is not known. */
 export const rateLimited = (retryAfterMillis?: number): Fault => ({
   _tag: "Status",
   status: 429,
   headers: retryAfterMillis === undefined
     ? {}
-    : { "retry-after": String(Math.ceil(retryAfterMillis / 1_000)), "retry-after-ms": String(retryAfterMillis) },
+    : {
+      "retry-after": String(Math.ceil(retryAfterMillis / 1_000)),
+      "retry-after-ms": String(retryAfterMillis),
+      "x-ratelimit-remaining-requests": "0",
+      "x-ratelimit-reset-requests": retryAfterMillis < 1_000 ? `${retryAfterMillis}ms` : `${retryAfterMillis / 1_000}s`
+    },
   body: apiError("Rate limit reached for requests. Please slow down.", "requests", "rate_limit_exceeded")
 })
 

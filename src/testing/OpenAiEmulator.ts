@@ -123,6 +123,7 @@ export const make: (options?: Options) => Effect.Effect<Emulator, ListenFailed, 
     const fibers = yield* FiberSet.make<void>()
     const run = yield* FiberSet.runtime(fibers)()
     let serial = 0
+    let outages = 0
     const counts = new Map<string, number>()
     let exchanges: Array<Exchange> = []
 
@@ -140,9 +141,13 @@ export const make: (options?: Options) => Effect.Effect<Emulator, ListenFailed, 
       outage: (millis) =>
         // A moment for the answer to leave, then the outage.
         Effect.sleep("20 millis").pipe(
-          Effect.andThen(Effect.suspend(() => loopback.stop)),
+          Effect.andThen(Effect.suspend(() => {
+            outages++
+            return loopback.stop
+          })),
           Effect.andThen(Effect.sleep(millis)),
-          Effect.andThen(Effect.suspend(() => loopback.start)),
+          // Of outages that overlap the last one ends it.
+          Effect.andThen(Effect.suspend(() => --outages === 0 ? loopback.start : Effect.void)),
           Effect.forkIn(scope),
           Effect.asVoid
         )

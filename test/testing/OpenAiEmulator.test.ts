@@ -271,10 +271,12 @@ it.live("a purpose that is none, and a path that is none, are refused", () =>
 const sights: ReadonlyArray<
   readonly [name: string, fault: Fault.Fault, seen: (error: Record<string, unknown>) => void]
 > = [
-  ["a rate limit names its wait twice", Fault.rateLimited(7_000), (error) => {
+  ["a rate limit names its wait in every form", Fault.rateLimited(7_000), (error) => {
     const headers = error["headers"] as Headers
     assert.strictEqual(error["status"], 429)
     assert.deepStrictEqual([headers.get("retry-after"), headers.get("retry-after-ms")], ["7", "7000"])
+    const remaining = headers.get("x-ratelimit-remaining-requests")
+    assert.deepStrictEqual([remaining, headers.get("x-ratelimit-reset-requests")], ["0", "7s"])
   }],
   ["an exhausted quota is a 429 of its own code", Fault.quotaExhausted(), (error) => {
     assert.deepStrictEqual([error["status"], error["code"], error["type"]], [
@@ -446,6 +448,12 @@ it.live("another process switches it by its control path", () =>
     assert.isTrue(Result.isFailure(yield* eventually(call, Result.isFailure)))
     assert.isTrue(Result.isSuccess(yield* eventually(call, Result.isSuccess)))
     assert.strictEqual((yield* emulator.requests)["vectorStores.retrieve"], 1)
+    // Of two at once the longer one is the outage.
+    const began = Date.now()
+    yield* Effect.all([1, 400].map((millis) => control("POST", "/_control/outage", { millis })), { concurrency: 2 })
+    assert.isTrue(Result.isFailure(yield* eventually(call, Result.isFailure)))
+    assert.isTrue(Result.isSuccess(yield* eventually(call, Result.isSuccess)))
+    assert.isAtLeast(Date.now() - began, 400)
   }))
 
 it.live("tells that its port is taken, and leaves no socket when its scope closes", () =>
