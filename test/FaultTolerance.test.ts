@@ -670,6 +670,34 @@ it.effect("a provider's own check drives the level too", () =>
     assert.strictEqual(yield* level.current, "Reduced")
   }))
 
+it.effect("a provider whose circuit is open is not up, whatever its own check says", () =>
+  Effect.gen(function*() {
+    const a = provider("a", down)
+    const { execute, level } = yield* FaultTolerance.make(Store, {
+      ...plain,
+      providers: [{ name: "a", service: a.service, health: () => Effect.succeed(true) }],
+      pipeline: { breaker: { failureThreshold: 1, recoveryTimeout: "10 minutes", jitter: false } }
+    })
+    yield* TestClock.adjust("1 minute")
+    assert.strictEqual(yield* level.current, "Full")
+    yield* Effect.flip(execute({ operation: "get" }, use))
+    yield* TestClock.adjust("1 minute")
+    assert.strictEqual(yield* level.current, "Emergency")
+  }))
+
+it.effect("how the level moves can be changed while it runs, and changed back", () =>
+  Effect.gen(function*() {
+    const state = { up: false }
+    const own = { name: "a", service: provider("a").service, health: () => Effect.sync(() => state.up) }
+    const { level, reconfigure } = yield* FaultTolerance.make(Store, { ...plain, providers: [own] })
+    yield* reconfigure({ level: { badChecks: 100 } })
+    yield* TestClock.adjust("1 minute")
+    assert.strictEqual(yield* level.current, "Full")
+    yield* reconfigure({})
+    yield* TestClock.adjust("1 minute")
+    assert.notStrictEqual(yield* level.current, "Full")
+  }))
+
 // -- switches --------------------------------------------------------------------------------------------------------
 
 it.effect("scenario 52: a network error once makes two calls and one retry", () =>
