@@ -1,5 +1,5 @@
 import { assert, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Schema } from "effect"
+import { Clock, Context, Effect, Fiber, Layer, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import * as Event from "../src/Event.ts"
 import * as FaultTolerance from "../src/FaultTolerance.ts"
@@ -570,6 +570,28 @@ it.effect("an adaptive rate limit is shown, can be sent back as it is and be tak
       "services.store.providers.a.rateLimit.limit"
     )
     yield* store.execute({ operation: "get" }, use)
+  }))
+
+it.effect("a rate limit that a provider holds is held under every other limit, and under the first again", () =>
+  Effect.gen(function*() {
+    const store = yield* FaultTolerance.make(Store, {
+      service: "store",
+      providers: [provider("a")],
+      pipeline: { rateLimit: { limit: 5 } }
+    })
+    const settings = yield* Settings.make({ services: [store] })
+    const limit = () => store.providers[0]!.pipeline.rateLimit!
+    const first = limit()
+    const heldUnder = Effect.fnUntraced(function*(patch: unknown) {
+      yield* settings.patch(patchOf({ rateLimit: patch }))
+      return limit().core.heldFor(yield* Clock.currentTimeMillis)
+    })
+    yield* limit().holdUntil(60_000)
+    assert.strictEqual(yield* heldUnder({ limit: 7 }), 60_000)
+    assert.notStrictEqual(limit(), first)
+    yield* limit().holdUntil(90_000)
+    assert.strictEqual(yield* heldUnder(null), 90_000)
+    assert.strictEqual(limit(), first)
   }))
 
 it.effect("a predictor is shown, can be sent back as it is and be turned off, and nothing else", () =>

@@ -2,7 +2,7 @@
  * Other options for a provider's pipelines while they run: what they come to, the pipelines anew around the stages that
  * go on, and the steps that tell those stages, all done or none.
  */
-import { Clock, Duration, Effect, Exit } from "effect"
+import { Duration, Effect, Exit } from "effect"
 import type * as Bulkhead from "../Bulkhead.ts"
 import * as FailurePredictor from "../FailurePredictor.ts"
 import { InvalidOptions } from "../InvalidOptions.ts"
@@ -117,14 +117,13 @@ export const rateLimitOf = Effect.fnUntraced(function*(
   { first: { whole }, live }: Omit<Going, "rateLimit">
 ): Effect.fn.Return<RateLimit.Service | undefined, InvalidOptions> {
   const { rateLimit } = next
-  if (rateLimit === undefined || isService(rateLimit) || alike(first.rateLimit, rateLimit)) return whole.rateLimit
   const current = live.whole.rateLimit
+  if (rateLimit === undefined || isService(rateLimit)) return whole.rateLimit
   if (alike(before.rateLimit, rateLimit)) return current
-  const made = yield* part("rateLimit", RateLimit.make({ name: next.provider, ...rateLimit }))
+  const other = alike(first.rateLimit, rateLimit) ? whole.rateLimit : undefined
+  const made = other ?? (yield* part("rateLimit", RateLimit.make({ name: next.provider, ...rateLimit })))
   const held = current ?? whole.rateLimit
-  if (held !== undefined && held.core.heldUntil > (yield* Clock.currentTimeMillis)) {
-    yield* made.holdUntil(held.core.heldUntil)
-  }
+  if (held !== undefined) yield* made.holdUntil(held.core.heldUntil)
   return made
 })
 
