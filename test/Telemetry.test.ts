@@ -424,6 +424,27 @@ it.effect.prop(
     }).pipe(Effect.provide(layer()))
 )
 
+it.effect("a histogram tells the least and the most as near as its buckets do", () =>
+  Effect.gen(function*() {
+    const recorder = yield* recorderOf("a", "get")
+    const extremes = Effect.map(Metric.snapshot, (all) => {
+      const found = all.find(({ id }) => id === "ft_call_duration_seconds")
+      assert.strictEqual(found?.type, "Histogram")
+      const { count, max, min } = found!.state as Metric.HistogramState
+      return { count, min, max }
+    })
+    assert.deepStrictEqual(yield* extremes, { count: 0, min: 0, max: 0 })
+    yield* call(recorder, "success", 30)
+    yield* call(recorder, "success", 100)
+    const { count, max, min } = yield* extremes
+    assert.strictEqual(count, 2)
+    assert.isTrue(0.015 <= min && min < 0.03, `${min}`)
+    assert.isTrue(0.1 <= max && max <= 0.2, `${max}`)
+    yield* call(recorder, "success", 1e9)
+    const longest = (yield* extremes).max
+    assert.isTrue(Number.isFinite(longest) && longest > max, `${longest}`)
+  }).pipe(Effect.provide(layer())))
+
 it.effect("what hedges cost is spent from the budget, too", () =>
   Effect.gen(function*() {
     const measurements = yield* Telemetry.Measurements
