@@ -385,6 +385,7 @@ const takes = (duration: Duration.Input, breaker: CircuitBreaker.Service) =>
 
 it.effect("slow calls trip by their share, successes that they are", () =>
   Effect.gen(function*() {
+    yield* TestClock.adjust("1 hour")
     const breaker = yield* CircuitBreaker.make({ ...plain, slowCallDuration: "1 second", slowCallRate: 0.4 })
     for (let call = 0; call < 3; call++) {
       yield* takes("999 millis", breaker)
@@ -400,6 +401,20 @@ it.effect("slow calls trip by their share, successes that they are", () =>
     yield* takes("2 seconds", breaker)
     yield* takes("2 seconds", breaker)
     assert.strictEqual(yield* breaker.state(), "Open")
+  }))
+
+it.effect("a failure is slow when it took long, and not when it came at once", () =>
+  Effect.gen(function*() {
+    yield* TestClock.adjust("1 hour")
+    const breaker = yield* CircuitBreaker.make({ ...plain, slowCallDuration: "1 second" })
+    yield* fail(breaker)
+    assert.strictEqual((yield* breaker.status()).slow, 0)
+    const late = Effect.andThen(Effect.sleep("1 second"), Effect.fail("down")).pipe(breaker.execute())
+    const fiber = yield* Effect.forkChild(Effect.exit(late), { startImmediately: true })
+    yield* TestClock.adjust("1 second")
+    yield* Fiber.join(fiber)
+    const { calls, failures, slow } = yield* breaker.status()
+    assert.deepStrictEqual({ calls, failures, slow }, { calls: 2, failures: 2, slow: 1 })
   }))
 
 it.effect("minimum throughput counts calls that ran: refusals and interruptions do not fill it", () =>

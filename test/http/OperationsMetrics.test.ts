@@ -122,7 +122,12 @@ it.effect("shows a circuit one-hot with its ratios, and counts events by severit
     const closed = yield* shownText
     assert.strictEqual(valueOf(closed, `ft_breaker_failure_ratio{key="openai/search"}`), 0.5)
     assert.strictEqual(valueOf(closed, `ft_breaker_slow_call_ratio{key="openai/search"}`), 0)
-    assert.strictEqual(valueOf(closed, `ft_breaker_buffered_calls{key="openai/search",kind="failed"}`), 1)
+    assert.deepStrictEqual(
+      ["failed", "successful", "slow"].map((kind) =>
+        valueOf(closed, `ft_breaker_buffered_calls{key="openai/search",kind="${kind}"}`)
+      ),
+      [1, 1, 0]
+    )
     assert.strictEqual(valueOf(closed, changed("info")), 1)
     // A circuit that is forgotten leaves nothing behind.
     yield* breaker.reset("openai/search")
@@ -152,6 +157,8 @@ it.effect("shows how far a mirror is behind", () =>
     const text = yield* shownText
     assert.strictEqual(valueOf(text, `ft_outbox_pending_documents{mirror="neon"}`), 1)
     assert.isAtLeast(valueOf(text, `ft_outbox_oldest_seconds{mirror="neon"}`) ?? 0, 30)
+    // Nobody calls now: all permits are free.
+    assert.isAbove(valueOf(text, `ft_bulkhead_available{service="openai"}`) ?? 0, 0)
   }).pipe(Effect.provide(shown)))
 
 it.effect("passes promtool's check of metrics", (ctx) =>

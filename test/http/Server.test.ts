@@ -56,7 +56,9 @@ it.live("alive whatever its providers do, ready while somebody answers, started 
       assert.strictEqual(ready.status, 503)
       assert.strictEqual(ready.headers.get("content-type"), "application/health+json")
       assert.include(ready.text, "memory: its circuit is open for another 4 s")
-      assert.strictEqual(yield* status("/livez"), 200)
+      assert.strictEqual(JSON.parse(ready.text).status, "fail")
+      const alive = yield* request("/livez")
+      assert.deepStrictEqual([alive.status, JSON.parse(alive.text).status], [200, "pass"])
       circuit = healthy
       yield* Deferred.succeed(yield* Draining, undefined)
       assert.strictEqual(yield* status("/readyz"), 503)
