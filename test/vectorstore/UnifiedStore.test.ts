@@ -19,9 +19,9 @@ import { everyDocument } from "../../src/vectorstore/internal/requests.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
 import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
-import { DocumentId, type Filter, type Service, VectorStore } from "../../src/vectorstore/VectorStore.ts"
+import { DocumentId, type Filter, type Service } from "../../src/vectorstore/VectorStore.ts"
 import * as Embedded from "../embedded.ts"
-import { document, fill, openai, pipeline, three, troubled } from "./troubled.ts"
+import { document, fill, openai, pipeline, sourceOf, three, troubled } from "./troubled.ts"
 
 const everything = (store: Service) => Stream.runCollect(store.documents)
 
@@ -172,7 +172,7 @@ it.effect("a clock that is set back while a source searches makes it no quicker"
     const unified = yield* UnifiedStore.make({
       pipeline,
       strategy: "Fastest",
-      sources: [{ name: "a", layer: Layer.succeed(VectorStore, back) }, b.source]
+      sources: [sourceOf("a", back), b.source]
     })
     const first: Array<string> = []
     for (let i = 0; i < 5; i++) {
@@ -426,7 +426,7 @@ it.effect("stores that take longer to list than a call may take are reconciled p
     const slowly = ({ memory, name }: typeof a) => {
       const list: Service["list"] = (request) =>
         Effect.suspend(() => Effect.delay(memory.list(request), ++pages === 3 ? "11 seconds" : "4 seconds"))
-      return { name, layer: Layer.succeed(VectorStore, { ...memory, list, documents: everyDocument(list) }) }
+      return sourceOf(name, { ...memory, list, documents: everyDocument(list) })
     }
     const unified = yield* UnifiedStore.make({ pipeline, sources: [slowly(a), slowly(b)] })
     const reconciling = yield* Effect.forkChild(unified.outbox.reconcile())
@@ -444,13 +444,13 @@ it.effect("a change that comes while mirrors are reconciled is not undone", () =
     // What a listing lacks may have been stored since; and each part of a hundred takes its time.
     const unified = yield* UnifiedStore.make({
       pipeline,
-      sources: [a.source, {
-        name: "b",
-        layer: Layer.succeed(VectorStore, {
+      sources: [
+        a.source,
+        sourceOf("b", {
           ...b.memory,
           addMany: (all, options) => Effect.delay(b.memory.addMany(all, options), all.length < 50 ? 0 : "1 second")
         })
-      }]
+      ]
     })
     const reconciling = yield* Effect.forkChild(unified.outbox.reconcile(), { startImmediately: true })
     yield* TestClock.adjust("500 millis")
@@ -479,9 +479,8 @@ it.effect("a write whose retry is refused reaches the mirrors, for an attempt be
         let calls = 0
         const unified = yield* UnifiedStore.make({
           pipeline,
-          sources: [{
-            name: "a",
-            layer: Layer.succeed(VectorStore, {
+          sources: [
+            sourceOf("a", {
               ...a.memory,
               // The answer to the first is lost.
               add: (it) =>
@@ -493,8 +492,9 @@ it.effect("a write whose retry is refused reaches the mirrors, for an attempt be
                     )
                     : fails(refusal)
                 )
-            })
-          }, b.source]
+            }),
+            b.source
+          ]
         })
         const write = yield* Effect.forkChild(Effect.flip(unified.store.add(document("one", "zebras"))))
         yield* TestClock.adjust("1 minute")
@@ -535,13 +535,13 @@ it.effect("a delivery that dies, or that the mirror itself interrupts, is repeat
       let calls = 0
       const unified = yield* UnifiedStore.make({
         pipeline,
-        sources: [a.source, {
-          name: "b",
-          layer: Layer.succeed(VectorStore, {
+        sources: [
+          a.source,
+          sourceOf("b", {
             ...b.memory,
             addMany: (all) => Effect.suspend(() => ++calls <= 2 ? fault : b.memory.addMany(all))
           })
-        }]
+        ]
       })
       yield* unified.store.add(document("one", "zebras"))
       yield* unified.store.add(document("two", "zebras"))
@@ -568,7 +568,7 @@ const picky = Effect.fnUntraced(function*(reasonFor: (id: string) => ProviderErr
     addMany: (all) => failing(all.map(({ id }) => id), memory.addMany(all)),
     delete: (id) => failing([id], memory.delete(id))
   }
-  return { asked, memory, service, source: { name, layer: Layer.succeed(VectorStore, service) } }
+  return { asked, memory, service, source: sourceOf(name, service) }
 })
 
 const evidence = { message: "test", rule: "test", delivered: "yes" } as const
@@ -637,13 +637,13 @@ it.effect("a batch that takes a mirror longer than a call may goes to it in smal
     const [a, b] = yield* Effect.all([troubled("a"), troubled("b")])
     const unified = yield* UnifiedStore.make({
       pipeline,
-      sources: [a.source, {
-        name: "b",
-        layer: Layer.succeed(VectorStore, {
+      sources: [
+        a.source,
+        sourceOf("b", {
           ...b.memory,
           addMany: (all) => Effect.delay(b.memory.addMany(all), 200 * all.length)
         })
-      }]
+      ]
     })
     yield* unified.store.addMany(Array.from({ length: 100 }, (_, i) => document(`d${i}`, "zebras")))
     yield* TestClock.adjust("3 minutes")
@@ -692,14 +692,14 @@ it.effect("what changes again and again while others deliver too is brought over
     let puts = 0
     const unified = yield* UnifiedStore.make({
       pipeline,
-      sources: [a.source, {
-        name: "b",
-        // What reconciles takes its time, and the queue's own deliveries overtake it.
-        layer: Layer.succeed(VectorStore, {
+      sources: [
+        a.source,
+        sourceOf("b", {
+          // What reconciles takes its time, and the queue's own deliveries overtake it.
           ...b.memory,
           addMany: (all) => Effect.suspend(() => Effect.delay(b.memory.addMany(all), ++puts % 2 === 1 ? "1 second" : 0))
         })
-      }]
+      ]
     })
     yield* a.memory.add(document("one", "first"))
     const reconciling = yield* Effect.forkChild(unified.outbox.reconcile(), { startImmediately: true })

@@ -11,6 +11,9 @@ import { Document, DocumentId, type SearchMode, type Service, VectorStore } from
 export const document = (name: string, content: string, more?: Partial<Document>): Document =>
   Document.make({ id: DocumentId.make(name), content, ...more })
 
+/** A store as a source of the unified one. */
+export const sourceOf = (name: string, service: Service) => ({ name, layer: Layer.succeed(VectorStore, service) })
+
 /** What is wrong with a store. `slow` answers after 3 seconds; `limited` asks for 30 seconds of peace. */
 export type Trouble = "none" | "down" | "unconfigured" | "limited" | "slow" | "hung"
 
@@ -65,7 +68,7 @@ export const troubled = Effect.fnUntraced(function*(name: string, modes?: Readon
     calls: (operation: string) => calls.get(operation) ?? 0,
     /** How many calls were interrupted while it hung. */
     interrupted: () => interrupted,
-    source: { name, layer: Layer.succeed(VectorStore, service) }
+    source: sourceOf(name, service)
   }
 })
 
