@@ -9,6 +9,7 @@ import {
   asyncInFlight,
   asyncLoop,
   type Case,
+  framed,
   heapPerObject,
   loop,
   loopBuilt,
@@ -85,6 +86,7 @@ export const suite: Suite = {
         }
       }
     ]),
+    { name: "floor, resolved", make: () => loop(framed(works.resolved.effect)) },
     { name: "holdfast slow calls, sync", make: () => loop(ours({ slowCallDuration: "1 second" })(works.sync.effect)) },
     {
       name: "holdfast built per call, sync",
@@ -135,6 +137,7 @@ export const suite: Suite = {
     },
 
     { name: "bare, every other call fails", make: () => loop(Effect.exit(flaky())) },
+    { name: "floor, every other call fails", make: () => loop(Effect.exit(framed(flaky()))) },
     {
       name: "holdfast, every other call fails",
       make: () => loop(Effect.exit(ours({ failureRate: false })(flaky())))
@@ -228,7 +231,8 @@ export const suite: Suite = {
       name: "closed / cockatiel, resolved",
       of: "holdfast, resolved",
       per: "cockatiel Sampling, resolved",
-      atMost: 1.6
+      atMost: 1.6,
+      floor: "floor, resolved"
     },
     {
       name: "closed / cockatiel, immediate",
@@ -257,7 +261,8 @@ export const suite: Suite = {
       name: "every other call fails / bare",
       of: "holdfast, every other call fails",
       per: "bare, every other call fails",
-      atMost: 2.2
+      atMost: 2.2,
+      floor: "floor, every other call fails"
     },
     { name: "3600 / 10 buckets", of: "holdfast 3600 buckets, sync", per: "holdfast, sync", atMost: 1.15 },
     { name: "100,000 keys / cockatiel", of: "holdfast, 100,000 keys", per: "cockatiel, 100,000 keys", atMost: 1.1 },

@@ -3,7 +3,7 @@
  * garbage collection before each; a ratio is taken within a round, then median and p10..p90 over the rounds. Absolute
  * nanoseconds of a shared machine mean little, ratios within a round do.
  */
-import { Effect } from "effect"
+import { Effect, Exit } from "effect"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 
@@ -37,6 +37,8 @@ export interface Goal {
   readonly of: string
   readonly per?: string
   readonly atMost: number
+  /** The case that does the least which any policy must, with nothing of ours in it: no `of` can be cheaper. */
+  readonly floor?: string
 }
 
 export interface Suite {
@@ -54,8 +56,10 @@ export interface Spread {
   readonly p90: number
 }
 
-export interface GoalResult extends Goal {
+export interface GoalResult extends Omit<Goal, "floor"> {
   readonly value: Spread
+  /** The floor over `per`: what is left of the goal for us on this machine. */
+  readonly floor?: number
   /** Missed by more than 15 %. */
   readonly missed: boolean
 }
@@ -139,11 +143,19 @@ export const runSuite = async (suite: Suite, options?: RunOptions): Promise<Resu
     suite: suite.name,
     cases: cases.map((self) => ({ name: self.name, nanos: spread(self.nanos) })),
     measures,
-    goals: suite.goals.map((goal) => {
-      const value = goal.per === undefined
-        ? spread([weights.get(goal.of)!])
-        : spread(nanos.get(goal.of)!.map((of, round) => of / nanos.get(goal.per!)![round]!))
-      return { ...goal, value, missed: value.median > goal.atMost * tolerance }
+    goals: suite.goals.map(({ floor, ...goal }) => {
+      const ratio = (of: string): Spread =>
+        goal.per === undefined
+          ? spread([weights.get(of)!])
+          : spread(nanos.get(of)!.map((nanos, round) => nanos / base[round]!))
+      const base = nanos.get(goal.per ?? "")!
+      const value = ratio(goal.of)
+      return {
+        ...goal,
+        value,
+        ...(floor !== undefined && { floor: ratio(floor).median }),
+        missed: value.median > goal.atMost * tolerance
+      }
     })
   }
 }
@@ -158,11 +170,11 @@ export const render = (result: Result): string => {
     lines.push(`  ${name.padEnd(52)} ${short(value).padStart(8)} ${unit}`)
   }
   if (result.goals.length > 0) lines.push(`  ${"goal".padEnd(52)}   at most    ratio   p10..p90`)
-  for (const { name, atMost, missed, value } of result.goals) {
+  for (const { name, atMost, floor, missed, value } of result.goals) {
     const verdict = missed ? "MISSED" : value.median > atMost ? "near" : "met"
     lines.push(
       `  ${name.padEnd(52)}  ${short(atMost).padStart(8)} ${short(value.median).padStart(8)}   ` +
-        `${short(value.p10)}..${short(value.p90)}  ${verdict}`
+        `${short(value.p10)}..${short(value.p90)}  ${verdict}${floor === undefined ? "" : ` (floor ${short(floor)})`}`
     )
   }
   return lines.join("\n")
@@ -219,6 +231,21 @@ export const asyncInFlight = (call: () => unknown, inFlight: number): Run => asy
   await Promise.all(Array.from({ length: inFlight }, each))
 }
 
+/** What a policy around an effect must have: something that looks at the fiber, and a frame that sees how the work ends. */
+export const framed = <A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E> => {
+  const frame = passing(self)
+  return Effect.withFiber(() => frame)
+}
+
+/** As `framed`, where the frame gives something back: then nothing may interrupt between the taking and the frame. */
+export const framedSafely = <A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E> => {
+  const frame = passing(Effect.interruptible(self))
+  return Effect.uninterruptibleMask(() => frame)
+}
+
+const passing = <A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+  Effect.matchCauseEffect(self, { onSuccess: Exit.succeed, onFailure: Exit.failCause })
+
 const times = <A, E>(calls: number, build: () => Effect.Effect<A, E>): Effect.Effect<void, E> =>
   Effect.suspend(() => {
     let i = 0
@@ -272,7 +299,7 @@ const checkNames = (suite: Suite): void => {
     throw new Error(`${suite.name}: two cases of one name`)
   }
   for (const goal of suite.goals) {
-    for (const name of [goal.of, goal.per ?? goal.of]) {
+    for (const name of [goal.of, goal.per ?? goal.of, goal.floor ?? goal.of]) {
       if (!names.has(name)) throw new Error(`${suite.name}: the goal "${goal.name}" names no case "${name}"`)
     }
   }

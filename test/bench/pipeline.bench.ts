@@ -8,6 +8,7 @@ import {
   asyncInFlight,
   asyncLoop,
   type Case,
+  framedSafely,
   loop,
   loopBuilt,
   loopInFlight,
@@ -103,6 +104,10 @@ const cases: ReadonlyArray<Case> = [
   ]),
   ...(["sync", "resolved"] as const).flatMap((kind): ReadonlyArray<Case> => [
     { name: `pipeline without timeout, ${kind}`, make: () => loop(ours(withoutTimeout).protect(works[kind].effect)) },
+    {
+      name: `floor without timeout, ${kind}`,
+      make: () => loop(framedSafely(works[kind].effect).pipe(Effect.catch(() => Effect.succeed(0))))
+    },
     {
       name: `cockatiel without timeout, ${kind}`,
       make: () => {
@@ -206,13 +211,15 @@ export const suite: Suite = {
       name: "without timeout / cockatiel without, sync",
       of: "pipeline without timeout, sync",
       per: "cockatiel without timeout, sync",
-      atMost: 0.5
+      atMost: 0.5,
+      floor: "floor without timeout, sync"
     },
     {
       name: "without timeout / cockatiel without, resolved",
       of: "pipeline without timeout, resolved",
       per: "cockatiel without timeout, resolved",
-      atMost: 0.6
+      atMost: 0.6,
+      floor: "floor without timeout, resolved"
     },
     { name: "telemetry on / off, sync", of: "pipeline with telemetry, sync", per: "pipeline, sync", atMost: 1.35 },
     {
