@@ -456,6 +456,41 @@ it.effect("warm-up grace: a new circuit counts, but does not open before its tim
     assert.strictEqual(yield* breaker.state("late"), "Closed")
   }))
 
+it.live("on the real clock, which calls look at only roughly, all of this is the same", () =>
+  Effect.gen(function*() {
+    const before = Date.now()
+    const breaker = yield* CircuitBreaker.make(plain)
+    yield* times(4, fail(breaker))
+    assert.strictEqual(yield* breaker.state(), "Closed")
+    const { calls, consecutiveFailures, failures } = yield* breaker.status()
+    assert.deepStrictEqual({ calls, consecutiveFailures, failures }, { calls: 4, consecutiveFailures: 4, failures: 4 })
+    yield* fail(breaker)
+    const opened = yield* breaker.status()
+    assert.strictEqual(opened.state, "Open")
+    assert.isAtLeast(opened.since, before)
+
+    const young = yield* CircuitBreaker.make({ ...plain, warmUp: "10 minutes" })
+    yield* times(50, fail(young))
+    assert.strictEqual(yield* young.state(), "Closed")
+
+    const few = yield* CircuitBreaker.make({ ...plain, maxOpenShare: 0.5 })
+    for (const key of ["a", "b"]) yield* succeed(few, key)
+    for (const key of ["a", "b"]) yield* times(20, fail(few, key))
+    assert.deepStrictEqual(
+      (yield* few.states).map(({ key, state }) => [key, state]),
+      [["a", "Open"], ["b", "Closed"]]
+    )
+
+    const shedding = yield* CircuitBreaker.make({
+      ...plain,
+      failureThreshold: false,
+      failureRate: false,
+      shedBelow: 0.8
+    })
+    yield* times(100, fail(shedding))
+    assert.isAbove((yield* shedding.status()).refused, 0)
+  }))
+
 it.effect("outcome weight: a failure may count as several", () =>
   Effect.gen(function*() {
     const breaker = yield* CircuitBreaker.make({

@@ -18,6 +18,7 @@ import {
   type State,
   transition,
   type TransitionReason,
+  type TripReason,
   tripReason,
   UNCOUNTED,
   wait
@@ -158,12 +159,24 @@ export class CircuitCore {
 
   /** Settles a success whose token is the era and whose latency nobody asks for. A rough time will do. */
   succeeded(roughly: number): void {
-    const { settings, used } = this
-    const bucket = bucketOf(settings, roughly)
-    // A true look at the clock may have begun the current bucket since.
-    const behind = bucket < used && (used - bucket) * settings.bucketMillis <= roughness
     this.consecutive = 0
-    this.count(behind ? used : bucket, 0, 0)
+    this.count(this.roughBucket(roughly), 0, 0)
+  }
+
+  /**
+   * The same for a failure, where nothing is shed or warms up. Counting wants no true time but opening does: gives the
+   * reason to `trip` for, where there is one.
+   */
+  failed(roughly: number): TripReason | undefined {
+    this.consecutive++
+    this.count(this.roughBucket(roughly), 1, 0)
+    return tripReason(this.window, this.consecutive, this.settings.rules)
+  }
+
+  /** Opens for a failure that is counted already. */
+  trip(token: number, reason: TripReason, now: number): void {
+    if (this.settings.mayOpen?.(this) === false) return
+    this.step({ _tag: "Settle", token, outcome: "Failure", trip: reason, openForMillis: 0 }, now)
   }
 
   /** The call was interrupted: its slot is free again and nothing is counted. */
@@ -231,6 +244,13 @@ export class CircuitCore {
     return bucketOf(this.settings, now)
   }
 
+  private roughBucket(roughly: number): number {
+    const { settings, used } = this
+    const bucket = bucketOf(settings, roughly)
+    // A true look at the clock may have begun the current bucket since.
+    return bucket < used && (used - bucket) * settings.bucketMillis <= roughness ? used : bucket
+  }
+
   private count(bucket: number, failure: number, slow: number): void {
     this.used = bucket
     this.window.record(this.settings.ofCalls ? this.window.next : bucket, failure, slow)
@@ -271,7 +291,7 @@ export class CircuitCore {
     const { rules } = this.settings
     const state = this.current
     const slow = outcome !== "Ignored" && latencyMillis >= rules.slowCallMillis
-    let trip: ReturnType<typeof tripReason>
+    let trip: TripReason | undefined
     let openFor = openForMillis
     if (state._tag === "Closed" && token === state.generation) {
       if (outcome !== "Ignored") {

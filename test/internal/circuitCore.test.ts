@@ -24,8 +24,12 @@ class Pair {
   readonly model: CircuitModel
   readonly settings: CircuitSettings
   private readonly calls: Array<{ token: number; period: Exclude<ReturnType<CircuitModel["admit"]>, undefined> }> = []
+  /** Settles as a call does whose latency nobody asks for, where it may. */
+  private readonly quick: boolean
+  private latest = start
 
-  constructor(own?: Partial<CircuitRules>) {
+  constructor(own?: Partial<CircuitRules>, quick = false) {
+    this.quick = quick
     this.settings = settingsOf(own)
     this.core = new CircuitCore(this.settings, "a", start)
     this.model = new CircuitModel(this.settings.rules, windowSize, bucketMillis, start)
@@ -44,8 +48,18 @@ class Pair {
 
   settle(index: number, outcome: Outcome, latency: number, hint = 0): void {
     const [{ period, token }] = this.calls.splice(index, 1) as [(typeof this.calls)[number]]
-    this.core.settle(token, outcome, latency, this.now, hint)
+    const plain = latency === 0 && hint === 0 && outcome !== "Ignored" && token === this.core.era
+    // A little behind the last true look, a rough one is not taken for a clock set back.
+    this.latest = Math.max(this.latest, this.now)
+    if (this.quick && plain && this.now === this.latest) this.settleQuickly(token, outcome)
+    else this.core.settle(token, outcome, latency, this.now, hint)
     this.model.settle(period, outcome, latency, this.now, hint)
+  }
+
+  private settleQuickly(token: number, outcome: "Success" | "Failure"): void {
+    if (outcome === "Success") return this.core.succeeded(this.now)
+    const reason = this.core.failed(this.now)
+    if (reason !== undefined) this.core.trip(token, reason, this.now)
   }
 
   interrupt(index: number): void {
@@ -109,10 +123,10 @@ const perform = (operation: Operation, pair: Pair): void => {
 }
 
 /** Every sequence of operations up to a length, each from a fresh pair. */
-const everySequence = (length: number, own: Partial<CircuitRules>): number => {
+const everySequence = (length: number, own: Partial<CircuitRules>, quick: boolean): number => {
   let checked = 0
   const go = (path: ReadonlyArray<Operation>): void => {
-    const pair = new Pair(own)
+    const pair = new Pair(own, quick)
     for (const operation of path) perform(operation, pair)
     try {
       pair.compare()
@@ -127,15 +141,16 @@ const everySequence = (length: number, own: Partial<CircuitRules>): number => {
   return checked
 }
 
-const bounds: ReadonlyArray<readonly [string, Partial<CircuitRules>]> = [
-  ["one failure opens, two successes close", { failureThreshold: 1 }],
-  ["one failed probe opens again", { failureThreshold: 1, probeFailureThreshold: 1 }],
-  ["two probes at once", { failureThreshold: 1, maxProbes: 2 }],
-  ["two in a row, or half of two", { failureThreshold: 2, minimumThroughput: 2 }],
-  ["slow calls alone", { failureThreshold: Infinity, failureRate: Infinity, minimumThroughput: 1 }]
+const bounds: ReadonlyArray<readonly [string, Partial<CircuitRules>, quick: boolean]> = [
+  ["one failure opens, two successes close", { failureThreshold: 1 }, false],
+  ["one failed probe opens again", { failureThreshold: 1, probeFailureThreshold: 1 }, true],
+  ["two probes at once", { failureThreshold: 1, maxProbes: 2 }, true],
+  ["two in a row, or half of two", { failureThreshold: 2, minimumThroughput: 2 }, true],
+  ["the same by whole settlements", { failureThreshold: 2, minimumThroughput: 2 }, false],
+  ["slow calls alone", { failureThreshold: Infinity, failureRate: Infinity, minimumThroughput: 1 }, false]
 ]
-it.each(bounds)("agrees with the model on every sequence of up to 7 operations: %s", (_, own) => {
-  assert.isAbove(everySequence(7, own), 50_000)
+it.each(bounds)("agrees with the model on every sequence of up to 7 operations: %s", (_, own, quick) => {
+  assert.isAbove(everySequence(7, own, quick), 50_000)
 })
 
 it("agrees with the model on long random sequences with many calls at once", () => {
@@ -152,7 +167,7 @@ it("agrees with the model on long random sequences with many calls at once", () 
       successThreshold: 1 + random.int(3),
       probeFailureThreshold: 1 + random.int(3),
       recoveryMultiplier: random.pick([1, 2, 3])
-    })
+    }, seed % 2 === 0)
     // Healthy and bad spells, so that every state is reached.
     let health = random.next()
     try {
