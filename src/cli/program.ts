@@ -94,9 +94,18 @@ const teardown: Runtime.Teardown = (exit, onExit) =>
 /** Whatever hangs at the end is given up on. The process is ending: no fiber is left that could be asked. */
 const giveUp = (): void => void setTimeout(() => process.exit(1), 4_500).unref()
 
+/** They compute for minutes without a moment for a handler of signals, and hold nothing: a signal just ends them. */
+const computing = ["simulate", "replay"]
+
+const runEndedBySignals = Runtime.makeRunMain(({ fiber, teardown }) => {
+  fiber.addObserver((exit) => teardown(exit, (code) => void (process.exitCode = code)))
+})
+
 /** The command as this process. */
 export const run = (): void => {
+  const main = program.pipe(Effect.provide(NodeServices.layer))
+  if (computing.includes(process.argv[2] ?? "")) return runEndedBySignals(main, { teardown })
   process.once("SIGINT", giveUp)
   process.once("SIGTERM", giveUp)
-  NodeRuntime.runMain(program.pipe(Effect.provide(NodeServices.layer)), { teardown })
+  NodeRuntime.runMain(main, { teardown })
 }

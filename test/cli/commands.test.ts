@@ -61,6 +61,18 @@ it.live("plays an incident by the ways of calling that were asked for", () =>
     yield* fails(["simulate", "outage", "--config", "nowhere.json"], "nowhere.json cannot be read")
   }).pipe(Effect.provide(NodeServices.layer)))
 
+it.live("Ctrl-C ends a simulation in the middle of a run", () =>
+  Effect.gen(function*() {
+    const page = `${yield* temporary}/million.html`
+    const running = yield* Holdfast.start(["simulate", "million", "--html", page])
+    const fs = yield* FileSystem.FileSystem
+    // Made before the run, which takes minutes.
+    yield* fs.exists(page).pipe(Effect.delay("50 millis"), Effect.repeat({ until: (there) => there }))
+    const { code, millis } = yield* Holdfast.stop(running)
+    assert.strictEqual(code, "SIGINT")
+    assert.isBelow(millis, 2_000)
+  }).pipe(Effect.scoped, Effect.provide(NodeServices.layer)), alongside)
+
 it.live("a scenario of one's own is told in one line what is wrong with it", () =>
   Effect.gen(function*() {
     const file = `${yield* temporary}/own.json`
