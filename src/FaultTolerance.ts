@@ -173,6 +173,12 @@ export interface FaultTolerance<S, HasCache extends boolean = boolean, E = never
   readonly service: string
   /**
    * Asks the providers, in the way that the call's mode says. What `use` fails with is classified as a `ProviderError`.
+   *
+   * **Gotchas**
+   *
+   * An error of your own that the classifier does not know is `UNKNOWN`: it counts against the provider's circuit, and the
+   * next provider is asked. Where no other provider would answer differently, let a rule say so, or answer with a value
+   * instead: see the second example of `make`.
    */
   readonly execute: <A, E0, R, const C extends Omit<CallOptions, "mode" | "schema">>(
     options: C & Pipeline.KnownFields<C, CallOptions> & Pick<CallOptions<A>, "mode" | "schema">,
@@ -247,6 +253,28 @@ const nameOf = (provider: object, index: number): string =>
  *   return `${place.value}, by ${place._tag === "Live" ? place.provider : "nobody"}`
  * })
  * await Effect.runPromise(Effect.scoped(program)) // => Berlin: 52.5 N, by secondary
+ * ```
+ *
+ * **Example** (An error of one's own, which no other provider would answer differently)
+ *
+ * ```ts
+ * import { Context, Data, Effect, Layer } from "effect"
+ * import { Classifier, FaultTolerance } from "holdfast"
+ *
+ * class SeatTaken extends Data.TaggedError("SeatTaken")<{ readonly seat: string }> {}
+ * class Booking extends Context.Service<Booking, {
+ *   readonly book: (seat: string) => Effect.Effect<string, SeatTaken>
+ * }>()("docs/Booking") {}
+ * const Taken = Layer.succeed(Booking, { book: (seat) => Effect.fail(new SeatTaken({ seat })) })
+ * const Free = Layer.succeed(Booking, { book: (seat) => Effect.succeed(seat) })
+ *
+ * const taken = Classifier.when("seat-taken", { tag: "SeatTaken" }, { tag: "ValidationError" })
+ * const program = Effect.gen(function*() {
+ *   const booking = yield* FaultTolerance.make(Booking, { service: "booking", providers: [Taken, Free] })
+ *   return yield* booking.execute({ operation: "book" }, (booking) => booking.book("12A"))
+ * }).pipe(Effect.flip, Effect.scoped, Effect.provide(Classifier.layer({ rules: [taken] })))
+ * const error = await Effect.runPromise(program)
+ * error._tag === "ProviderError" && error.category // => VALIDATION
  * ```
  */
 export const make = <Id, S, const O extends Options<Id, S>>(
