@@ -1,6 +1,6 @@
 /**
  * What every vector store keeps, as cases that run on any: each gets a store of its own, empty, and dies with an
- * assertion where the store breaks the contract.
+ * assertion where the store breaks the contract. `StoreKit` of `holdfast/vectorstore` helps to keep it.
  *
  * ```ts no-run
  * import { it } from "@effect/vitest"

@@ -4,7 +4,7 @@ import type { Attributes, Filter, Scalar } from "../VectorStore.ts"
 // UTF-16 sorts the code points above U+FFFF before U+E000 to U+FFFF; this puts them after, as UTF-8 does.
 const weight = (unit: number): number => unit < 0xd800 ? unit : unit < 0xe000 ? unit + 0x2000 : unit - 0x800
 
-/** The order of two texts by their UTF-8 bytes: negative, zero or positive. */
+/** The order of two texts by their UTF-8 bytes, in which ids are listed: negative, zero or positive. */
 export const compareText = (a: string, b: string): number => {
   const shorter = Math.min(a.length, b.length)
   for (let i = 0; i < shorter; i++) {

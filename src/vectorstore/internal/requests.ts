@@ -89,12 +89,13 @@ const sizeProblem = (filter: unknown): string | undefined => {
 
 const filterProblem = (filter: Filter): string | undefined => sizeProblem(filter) ?? malformedFilter(filter)
 
-/** Fails with a `ValidationError` where a document could not be stored by every store. */
+/** The `ValidationError` of a document that not every store could hold, if it is one. `provider` names the store in it. */
 export const checkDocument = (provider: string, operation: string, document: Document): ProviderError | undefined => {
   const found = documentProblem(document)
   return found === undefined ? undefined : refusal(provider, operation, `The document is refused: ${found}`, "Document")
 }
 
+/** Fails with a `ValidationError` where a change would make such a document. */
 export const checkPatch = (provider: string, patch: DocumentPatch): Effect.Effect<void, ProviderError> => {
   const found = patchProblem(patch)
   return found === undefined
@@ -102,7 +103,10 @@ export const checkPatch = (provider: string, patch: DocumentPatch): Effect.Effec
     : Effect.fail(refusal(provider, "update", `The change is refused: ${found}`, "Document"))
 }
 
-/** The limit to use. */
+/**
+ * The limit to use. Fails with a `ValidationError` for an empty or too long query, a limit out of range, a malformed
+ * filter, or a vector that is not of `space`, which is undefined where the store takes none.
+ */
 export const checkSearch = (
   provider: string,
   request: SearchRequest,
@@ -134,13 +138,13 @@ export const checkSearch = (
   return Effect.succeed(limit)
 }
 
-/** The page's length. */
+/** The page's length. Fails with a `ValidationError` for one out of range. */
 export const checkList = (provider: string, { limit = 100 }: ListRequest): Effect.Effect<number, ProviderError> =>
   between(limit, 1, longestPage)
     ? Effect.succeed(limit)
     : Effect.fail(refusal(provider, "list", `The limit is ${limit}: it must be 1 to ${longestPage}`, "Limit"))
 
-/** How many documents go in one part of a batch. */
+/** How many documents go in one part of a batch, `usual` by default. Fails with a `ValidationError` for bad options. */
 export const checkBatch = (
   provider: string,
   { batchSize, operationId }: BatchOptions,
@@ -171,7 +175,7 @@ export const sameText = (
 /** A page that a provider which is asked for each document's text still gives within the limit of one call. */
 const streamedPage = 250
 
-/** All pages of a list as one stream. */
+/** All pages of a list as one stream: the `documents` of a store. */
 export const everyDocument = <E>(
   list: (request: ListRequest) => Effect.Effect<Page, E>
 ): Stream.Stream<Document, E> =>
