@@ -2,6 +2,7 @@
 import { Clock, Effect } from "effect"
 import { type HttpApi, HttpApiBuilder, type HttpApiGroup } from "effect/http-api"
 import * as Event from "../Event.ts"
+import { scrub } from "../internal/scrub.ts"
 import { Settings } from "../Settings.ts"
 import { type Around, around, type Having } from "./Mounted.ts"
 import { InvalidConfiguration } from "./Problems.ts"
@@ -42,7 +43,10 @@ export const handlers = Effect.gen(function*() {
         action: refused ? "settings refused" : "settings patched",
         target: "settings",
         actor: "operator",
-        detail: refused ? exit.failure.problems.map(({ field }) => field).join(", ") : `version ${exit.success.version}`
+        // What stands in a patch may be of any length, or a secret in the wrong place.
+        detail: refused
+          ? scrub(exit.failure.problems.map(({ field }) => field).join(", "))
+          : `version ${exit.success.version}`
       }))
       if (!refused) return exit.success
       return yield* new InvalidConfiguration({

@@ -123,11 +123,17 @@ it.live(
       )
       assert.deepStrictEqual(yield* state, under)
 
-      // What an operator did is told.
-      const actions = (yield* ask(url, "/api/fault-tolerance/events?type=OperatorAction")).body.events.map(
-        ({ event }: { readonly event: { readonly action: string } }) => event.action
+      // What an operator did is told, in few words.
+      assert.strictEqual((yield* patch(url, { ["x".repeat(5_000)]: 1 })).status, 422)
+      const actions: ReadonlyArray<{ readonly action: string; readonly detail?: string }> =
+        (yield* ask(url, "/api/fault-tolerance/events?type=OperatorAction")).body.events.map(
+          ({ event }: { readonly event: unknown }) => event
+        )
+      assert.deepStrictEqual(
+        actions.slice(-3).map(({ action }) => action),
+        ["settings patched", "settings refused", "settings refused"]
       )
-      assert.deepStrictEqual(actions.slice(-2), ["settings patched", "settings refused"])
+      for (const { detail = "" } of actions) assert.isAtMost(detail.length, 500)
     }).pipe(Effect.scoped, Effect.provide([NodeServices.layer, OpenAiEmulator.layer()])),
   90_000
 )
