@@ -95,7 +95,7 @@ const teardown: Runtime.Teardown = (exit, onExit) =>
 const giveUp = (): void => void setTimeout(() => process.exit(1), 4_500).unref()
 
 /** They compute for minutes without a moment for a handler of signals, and hold nothing: a signal just ends them. */
-const computing = ["simulate", "replay"]
+const computing = new Set(["simulate", "replay"])
 
 const runEndedBySignals = Runtime.makeRunMain(({ fiber, teardown }) => {
   fiber.addObserver((exit) => teardown(exit, (code) => void (process.exitCode = code)))
@@ -104,7 +104,7 @@ const runEndedBySignals = Runtime.makeRunMain(({ fiber, teardown }) => {
 /** The command as this process. */
 export const run = (): void => {
   const main = program.pipe(Effect.provide(NodeServices.layer))
-  if (computing.includes(process.argv[2] ?? "")) return runEndedBySignals(main, { teardown })
+  if (computing.has(process.argv[2] ?? "")) return runEndedBySignals(main, { teardown })
   process.once("SIGINT", giveUp)
   process.once("SIGTERM", giveUp)
   NodeRuntime.runMain(main, { teardown })
