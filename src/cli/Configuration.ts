@@ -34,6 +34,8 @@ export type OpenAi = Effect.Success<typeof OpenAiStore.configuration>
 
 export interface Configuration {
   readonly host: string
+  /** Names by which a server that only this machine reaches may be asked. */
+  readonly allowedHosts: ReadonlyArray<string>
   readonly port: number
   /** Where the embedded Postgres and what else stays are kept. */
   readonly directory: string
@@ -100,6 +102,8 @@ const databaseUrl = Effect.gen(function*() {
 export const read = Effect.gen(function*() {
   return {
     host: yield* Config.String("HOLDFAST_HOST").pipe(Config.withDefault("127.0.0.1")),
+    allowedHosts: (yield* Config.String("HOLDFAST_ALLOWED_HOSTS").pipe(Config.withDefault("")))
+      .split(",").map((name) => name.trim()).filter((name) => name !== ""),
     port: yield* Config.Port("HOLDFAST_PORT").pipe(Config.withDefault(3_000)),
     directory: yield* Config.String("HOLDFAST_DIRECTORY").pipe(Config.withDefault(".holdfast")),
     databaseUrl: yield* databaseUrl,

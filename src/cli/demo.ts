@@ -66,6 +66,7 @@ const play = Effect.gen(function*() {
 
 const configurationFor = (emulator: OpenAiEmulator["Service"]): Configuration => ({
   host: "127.0.0.1",
+  allowedHosts: [],
   port: 0,
   directory: "",
   databaseUrl: undefined,

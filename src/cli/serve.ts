@@ -129,6 +129,7 @@ export const start = Effect.fnUntraced(function*(
       Layer.provideMerge(
         Server.layer({
           host: configuration.host,
+          allowedHosts: configuration.allowedHosts,
           port: configuration.port,
           token,
           tokenUntil: configuration.adminTokenUntil

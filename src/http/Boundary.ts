@@ -1,6 +1,7 @@
 /**
  * What every response has, whoever made it: a request id, `no-store`, and a problem body where it would have none. Also
- * the answers that the router lacks: 405, 403 for a page of another origin that writes, and the bound of bodies.
+ * the answers that the router lacks: 405, 403 for a page of another origin that writes, 421 for a name that is not ours, and
+ * the bound of bodies.
  */
 import { ByteSize, Cause, Clock, Effect } from "effect"
 import {
@@ -16,6 +17,7 @@ import {
   ProblemDetails
 } from "effect/http"
 import { HttpApi, type HttpApiGroup } from "effect/http-api"
+import { isIP } from "node:net"
 import * as Correlation from "../Correlation.ts"
 import * as Deadline from "../Deadline.ts"
 import { scrub } from "../internal/scrub.ts"
@@ -27,6 +29,12 @@ export interface Options {
   readonly maxBody?: number | undefined
   /** Paths that are served beside the API. */
   readonly routes?: ReadonlyArray<readonly [method: (typeof methods)[number], path: `/${string}`]> | undefined
+  /**
+   * The names by which it may be asked, besides `localhost` and bare addresses; any other is answered 421. For a server
+   * that only this machine reaches: the page of a site whose name was turned to this machine's address (DNS rebinding) is
+   * of the same origin for the browser, and could read and write here. Defaults to any name.
+   */
+  readonly hosts?: ReadonlyArray<string> | undefined
 }
 
 /** What the problem body says where the framework says nothing. */
@@ -36,6 +44,7 @@ const details: { readonly [status: number]: string } = {
   404: "There is nothing at this path. The paths are listed at /docs.",
   405: "This path does not take that method; see the Allow header.",
   415: "Send the body as application/json.",
+  421: "This server is not known by that name. Ask for localhost or an address, or allow the name.",
   500: "Something went wrong here. The request id finds it in the log.",
   503: "The server is shutting down.",
   504: "The time that the request gave us has passed; see its x-deadline-ms or grpc-timeout header."
@@ -48,6 +57,7 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
 ) => {
   const allowed = allowTable(api, options?.routes ?? [])
   const maxBody = options?.maxBody ?? 1_048_576
+  const known = knownHosts(options?.hosts)
   return HttpRouter.middleware((httpEffect) =>
     Effect.gen(function*() {
       const request = yield* HttpServerRequest.HttpServerRequest
@@ -55,7 +65,9 @@ export const layer = <Id extends string, Groups extends HttpApiGroup.Constraint>
       const id = yield* requestId(request.headers["x-request-id"])
       yield* HttpEffect.appendPreResponseHandler((_, response) => Effect.succeed(dress(response, id, maxBody)))
       yield* Effect.annotateCurrentSpan("request.id", id)
-      const handled = crossOrigin(request)
+      const handled = !known(request.headers["host"])
+        ? Effect.succeed(HttpServerResponse.empty({ status: 421 }))
+        : crossOrigin(request)
         ? Effect.succeed(HttpServerResponse.empty({ status: 403 }))
         : Effect.catch(Deadline.incoming(request.headers)(httpEffect), (error) => {
           if (error instanceof Deadline.DeadlineExceeded) {
@@ -98,6 +110,17 @@ const requestId = (given: string | undefined): Effect.Effect<string> =>
   given !== undefined && /^[\w.-]{8,64}$/.test(given) ? Effect.succeed(given) : Effect.sync(() => crypto.randomUUID())
 
 const path = (url: string): string => url.split("?", 1)[0]!
+
+/** No name can be turned to where a bare address leads; whoever sends no name is no browser. */
+const knownHosts = (names: ReadonlyArray<string> | undefined): (host: string | undefined) => boolean => {
+  if (names === undefined) return () => true
+  const all = new Set(["localhost", ...names.map((name) => name.toLowerCase())])
+  return (host) => {
+    if (host === undefined) return true
+    const name = host.toLowerCase().replace(/:\d*$/, "").replace(/\.$/, "")
+    return all.has(name) || name.endsWith(".localhost") || isIP(name.replace(/^\[(.*)\]$/, "$1")) !== 0
+  }
+}
 
 /** A browser says so when a page of another origin made the request; another port is another origin of the same site. */
 const crossOrigin = (request: HttpServerRequest.HttpServerRequest): boolean =>
@@ -154,6 +177,7 @@ const titles: { readonly [status: number]: string } = {
   405: "Method Not Allowed",
   413: "Content Too Large",
   415: "Unsupported Media Type",
+  421: "Misdirected Request",
   499: "Client Closed Request",
   500: "Internal Server Error",
   503: "Service Unavailable",

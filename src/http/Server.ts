@@ -23,6 +23,8 @@ export interface Options {
   readonly host?: string | undefined
   /** Defaults to 3000. 0 takes a free one. */
   readonly port?: number | undefined
+  /** Names besides `localhost` by which it may be asked where only this machine reaches it, such as a local proxy's. */
+  readonly allowedHosts?: ReadonlyArray<string> | undefined
   /** What an operator must know. */
   readonly token: Redacted.Redacted
   /** From then on the token lets nobody pass. Never by default. */
@@ -35,7 +37,7 @@ export interface Options {
 export class CannotListen extends Data.TaggedError("CannotListen")<{ readonly message: string }> {}
 
 /** All routes; needs the stores, health, telemetry and events. */
-export const routes = (options: Pick<Options, "token" | "tokenUntil" | "maxBody">) =>
+export const routes = (options: Omit<Options, "port">) =>
   Layer.mergeAll(
     HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pipe(
       Layer.provide([
@@ -56,7 +58,11 @@ export const routes = (options: Pick<Options, "token" | "tokenUntil" | "maxBody"
     PrometheusMetrics.layerHttp(),
     docs
   ).pipe(
-    Layer.provide(Boundary.layer(Api, { routes: plainRoutes, maxBody: options.maxBody }))
+    Layer.provide(Boundary.layer(Api, {
+      routes: plainRoutes,
+      maxBody: options.maxBody,
+      hosts: isOfThisMachine(options.host) ? options.allowedHosts ?? [] : undefined
+    }))
   )
 
 /** Scalar is one page with its script inside; it may ask nobody but this server. */
@@ -83,6 +89,8 @@ const plainRoutes = [
   ["GET", "/docs"],
   ["GET", "/openapi.json"]
 ] as const
+
+const isOfThisMachine = (host = "127.0.0.1"): boolean => /^(localhost|127\.[\d.]+|::1)$/i.test(host)
 
 const listen = ({ host = "127.0.0.1", port = 3_000 }: Pick<Options, "host" | "port">) =>
   NodeHttpServer.layer(createServer, { host, port, gracefulShutdownTimeout: "3 seconds" }).pipe(

@@ -1,5 +1,6 @@
 import { assert, layer } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
+import { get } from "node:http"
 import { connect } from "node:net"
 import { OpenAiEmulator } from "../../src/testing/OpenAiEmulator.ts"
 import * as Holdfast from "../cli/holdfast.ts"
@@ -65,6 +66,7 @@ const start = Effect.gen(function*() {
     OPENAI_VECTORSTORE: emulator.vectorStore,
     HOLDFAST_DIRECTORY: yield* Embedded.home,
     HOLDFAST_ADMIN_TOKEN: `operator-${canary}`,
+    HOLDFAST_ALLOWED_HOSTS: "other.internal, Store.internal",
     LOG_FORMAT: "json",
     LOG_LEVEL: "Trace"
   })
@@ -168,6 +170,25 @@ layer(server, { timeout: "60 seconds", excludeTestServices: true })("the running
         const cross = yield* ask(url, "/api/vectorstore/documents", post({}, { "sec-fetch-site": site }))
         assert.strictEqual(cross.status, 403, site)
       }
+    }))
+
+  it.effect("a page whose name was turned to this machine neither reads nor writes", () =>
+    Effect.gen(function*() {
+      const { url } = yield* ServerUnderTest
+      const status = (host: string) =>
+        Effect.callback<number | undefined>((resume) => {
+          get(`${url}/api/vectorstore/documents`, { headers: { host } }, (response) => {
+            response.resume()
+            resume(Effect.succeed(response.statusCode))
+          })
+        })
+      for (const host of ["evil.example:3000", "localhost.evil.example", "127.0.0.1.evil.example"]) {
+        assert.strictEqual(yield* status(host), 421, host)
+      }
+      for (const host of ["localhost", "LOCALHOST:3000", "127.0.0.1:1", "[::1]:3000", "a.localhost", "10.0.0.7"]) {
+        assert.strictEqual(yield* status(host), 200, host)
+      }
+      for (const host of ["store.internal:8080", "STORE.internal."]) assert.strictEqual(yield* status(host), 200, host)
     }))
 
   it.effect("an expired token changes nothing, and is told only to who has it", () =>
