@@ -1,5 +1,6 @@
 import { assert, it } from "@effect/vitest"
-import { existsSync, readFileSync } from "node:fs"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { createRequire } from "node:module"
 import { join } from "node:path"
 
 const root = join(import.meta.dirname, "..")
@@ -33,5 +34,15 @@ it("every command and script it names is there", () => {
   for (const [, script = ""] of readme.matchAll(/npm run (?:-s )?([\w:]+)/g)) assert.property(scripts, script)
   for (const [, command = ""] of readme.matchAll(/npm run -s holdfast -- (\w+)/g)) {
     assert.include(main, `  ${command}: () =>`)
+  }
+})
+
+it("what is internal cannot be imported by users", () => {
+  const { resolve } = createRequire(import.meta.url)
+  const files = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".ts") && /(^|\/)internal\/|^cli\//.test(file))
+  assert.isAbove(files.length, 50)
+  for (const file of files) {
+    assert.throws(() => resolve(`holdfast/${file.replace(/\.ts$/, "")}`), /not defined by "exports"/, file)
   }
 })
