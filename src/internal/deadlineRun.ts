@@ -51,7 +51,7 @@ export const startWithin = <A, E, R, A2, E2>(
 }
 
 /**
- * The fiber that runs this code, inside the `register` of a callback. One node fewer than `Effect.withFiber` around the
- * callback, which is 40 ns of the 250.
+ * The fiber that runs this code, inside the `register` of a callback or the `asEffect` of an effect. One node fewer than
+ * `Effect.withFiber` around the callback, which is 40 ns of the 250.
  */
 export const runningFiber = (): Fiber.Fiber<unknown, unknown> => Fiber.getCurrent()!
