@@ -1,8 +1,9 @@
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { assert, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Metric, Redacted, Schema } from "effect"
-import { FetchHttpClient, HttpRouter, HttpServer } from "effect/http"
+import { DateTime, Duration, Effect, Layer, Logger, Metric, Redacted, References, Schema } from "effect"
+import { FetchHttpClient, HttpRouter, HttpServer, HttpServerRequest } from "effect/http"
 import { HttpApi, HttpApiBuilder, HttpApiClient, HttpApiMiddleware } from "effect/http-api"
+import { TestClock } from "effect/testing"
 import { createServer } from "node:http"
 import * as CircuitBreaker from "../../src/CircuitBreaker.ts"
 import * as Event from "../../src/Event.ts"
@@ -12,6 +13,7 @@ import { FaultToleranceApi, HealthEnvelope, MetricsEnvelope, Operator } from "..
 import * as FaultToleranceHandlers from "../../src/http/FaultToleranceHandlers.ts"
 import * as OperationsHandlers from "../../src/http/OperationsHandlers.ts"
 import * as OperatorToken from "../../src/http/OperatorToken.ts"
+import * as Throttle from "../../src/http/Throttle.ts"
 import * as RetryBudget from "../../src/RetryBudget.ts"
 import * as ServiceLevel from "../../src/ServiceLevel.ts"
 import * as Telemetry from "../../src/Telemetry.ts"
@@ -31,18 +33,20 @@ const services = Layer.mergeAll(
   Layer.provideMerge(Layer.sync(Metric.MetricRegistry, () => new Map()))
 )
 
-const served = HttpRouter.serve(
-  HttpApiBuilder.layer(Api).pipe(
-    Layer.provide(FaultToleranceHandlers.layer(Api)),
-    Layer.provide(OperatorToken.layer(Redacted.make(token))),
-    Layer.provide(HttpApiMiddleware.layerProblemDetails({ includeDetails: true })),
-    Layer.provide(Boundary.layer(Api, { maxBody: 65_536 }))
-  ),
-  { disableLogger: true, disableListenLog: true }
-).pipe(
-  Layer.provideMerge(services),
-  Layer.provideMerge(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" }))
-)
+const servedWith = (options?: OperatorToken.Options) =>
+  HttpRouter.serve(
+    HttpApiBuilder.layer(Api).pipe(
+      Layer.provide(FaultToleranceHandlers.layer(Api)),
+      Layer.provide(OperatorToken.layer(Redacted.make(token), options)),
+      Layer.provide(HttpApiMiddleware.layerProblemDetails({ includeDetails: true })),
+      Layer.provide(Boundary.layer(Api, { maxBody: 65_536 }))
+    ),
+    { disableLogger: true, disableListenLog: true }
+  ).pipe(
+    Layer.provideMerge(services),
+    Layer.provideMerge(NodeHttpServer.layer(createServer, { port: 0, host: "127.0.0.1" }))
+  )
+const served = servedWith()
 
 // oxlint-disable-next-line typescript/no-explicit-any -- read field by field below
 type Parsed = { status: number; headers: Headers; body: any; text: string }
@@ -74,6 +78,7 @@ const problem = ({ body, headers, status }: Parsed, expected: number) => {
   assert.strictEqual(status, expected)
   assert.strictEqual(headers.get("content-type"), "application/problem+json")
   assert.isString(headers.get("x-request-id"))
+  assert.strictEqual(body.requestId, headers.get("x-request-id"))
   assert.strictEqual(headers.get("cache-control"), "no-store")
   assert.strictEqual(body.status, expected)
 }
@@ -267,6 +272,35 @@ it.effect("a token that lets everybody pass, or that nobody can send, is refused
     }
   }))
 
+it.effect("a token that ends lets its owner pass until that instant, and from then on nobody", () =>
+  Effect.gen(function*() {
+    const reset = Effect.map(
+      request("/api/fault-tolerance/metrics/reset", json({}, operator)),
+      ({ status }) => status
+    )
+    yield* TestClock.adjust("59999 millis")
+    assert.strictEqual(yield* reset, 200)
+    yield* TestClock.adjust("1 millis")
+    assert.strictEqual(yield* reset, 401)
+  }).pipe(Effect.provide(servedWith({ until: DateTime.makeUnsafe(60_000) }))))
+
+it.effect("who asks too often is told the seconds until the next may ask, rounded up", () =>
+  Effect.gen(function*() {
+    const ask = yield* Throttle.make("Probes", 7)
+    for (let i = 0; i < 10; i++) yield* ask
+    assert.deepInclude(yield* Effect.flip(ask), {
+      detail: "Probes are limited to 7 a minute.",
+      retryAfter: 9
+    })
+    yield* TestClock.adjust("8500 millis")
+    assert.strictEqual((yield* Effect.flip(ask)).retryAfter, 1)
+    yield* TestClock.adjust("1 seconds")
+    yield* ask
+  }).pipe(Effect.provideService(
+    HttpServerRequest.HttpServerRequest,
+    HttpServerRequest.fromWeb(new Request("http://localhost/"))
+  )))
+
 it.live("probes and resets are asked for at a bounded rate, and who is refused is told when to come again", () =>
   Effect.gen(function*() {
     for (
@@ -308,7 +342,12 @@ it.live("scenario 66: resets the named service alone, and all without a body; fo
 
 it.live("answers what the router does not with a problem that says what to do", () =>
   Effect.gen(function*() {
-    problem(yield* request("/nowhere"), 404)
+    const nowhere = yield* request("/nowhere")
+    problem(nowhere, 404)
+    assert.deepInclude(nowhere.body, {
+      title: "Not Found",
+      detail: "There is nothing at this path. The paths are listed at /docs."
+    })
     const wrongMethod = yield* request("/api/fault-tolerance/metrics?services=neon", { method: "DELETE" })
     problem(wrongMethod, 405)
     assert.strictEqual(wrongMethod.headers.get("allow"), "GET")
@@ -331,6 +370,28 @@ it.live("answers what the router does not with a problem that says what to do", 
       403
     )
   }).pipe(Effect.provide(served)))
+
+it.effect("a log at Debug has each answer with its path, without the query, and how long it took", () => {
+  const logged: Array<unknown> = []
+  const keep = Logger.layer([
+    Logger.make(({ fiber, message }) => {
+      if (String(message) === "answered") logged.push(fiber.getRef(References.CurrentLogAnnotations))
+    })
+  ])
+  return Effect.gen(function*() {
+    yield* TestClock.adjust("1 minute")
+    yield* request("/api/fault-tolerance/health?services=neon")
+    yield* request("/api/fault-tolerance/health", { method: "DELETE" })
+    const path = "/api/fault-tolerance/health"
+    const took = { "http.path": path, "http.millis": 0 }
+    assert.containsSubset(logged, [
+      { ...took, "http.method": "GET", "http.status": 200 },
+      { ...took, "http.method": "DELETE", "http.status": 405 }
+    ])
+  }).pipe(
+    Effect.provide(Layer.provide(served, Layer.merge(keep, Layer.succeed(References.MinimumLogLevel, "Debug"))))
+  )
+})
 
 it.live("keeps a caller's request id where it looks like one", () =>
   Effect.gen(function*() {
