@@ -49,3 +49,22 @@ it.effect("a level held by hand is told once, with the reason, and its release t
       ["level released", "shop", "operator", undefined]
     ])
   }).pipe(Effect.provide(made)))
+
+it.effect("the snapshot tells which errors there were and how fast they burn the budget, and a hold's end", () =>
+  Effect.gen(function*() {
+    const { levels: [shop], snapshot } = yield* Operations
+    yield* shop!.hold(1, "maintenance", "1 minute")
+    const recorder = (yield* Telemetry.Telemetry)!.recorder("rates", "get")
+    for (const outcome of ["success", "failure"] as const) {
+      recorder.begin(0)
+      if (outcome === "failure") recorder.error("NetworkError", 0)
+      recorder.end(outcome, 10, 0)
+    }
+    const { levels, services } = yield* snapshot
+    assert.strictEqual(levels[0]?.heldUntil, 60_000)
+    const rates = services.find(({ service }) => service === "rates")
+    assert.deepStrictEqual(rates?.errors, { NETWORK: 1 })
+    assert.strictEqual(rates?.burn["5m"].calls, 2)
+    // Half of all calls, of the hundredth that may fail.
+    assert.closeTo(rates?.burn["5m"].rate ?? 0, 50, 1e-9)
+  }).pipe(Effect.provide(made)))

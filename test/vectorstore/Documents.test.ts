@@ -79,6 +79,10 @@ test(
     const all = documents.map(({ content }) => content).join("\n\n")
     for (const [i] of paragraphs.entries()) assert.include(all, `end${i}.`)
     assert.strictEqual(all.split("x").length - 1, 9_000)
+    // A pair of surrogates at the place of the cut is not parted.
+    const pair = yield* folder({ "pair.md": `${"x".repeat(3_999)}\u{1f600}${"x".repeat(9)}` })
+    const around = (yield* Documents.read(pair.file("pair.md"))).documents.map(({ content }) => content)
+    assert.deepStrictEqual(around, ["x".repeat(3_999), `\u{1f600}${"x".repeat(9)}`])
   })
 )
 
@@ -211,5 +215,21 @@ test(
     yield* fs.writeFileString(file("a.jsonl"), "{\"id\":\"1\",\"text\":\"changed\"}")
     assert.deepStrictEqual(yield* run(), { stored: 1, alreadyStored: 0, failed: [] })
     assert.strictEqual((yield* store.stats).documents, 2)
+  })
+)
+
+test(
+  "tells how many documents of all files are done",
+  Effect.gen(function*() {
+    const { file } = yield* folder({
+      "a.jsonl": "{\"id\":\"1\",\"text\":\"one\"}\n{\"id\":\"2\",\"text\":\"two\"}",
+      "b.md": "b"
+    })
+    const told: Array<readonly [done: number, total: number]> = []
+    const sources = yield* Effect.forEach([file("a.jsonl"), file("b.md")], Documents.read)
+    yield* Documents.ingest(yield* MemoryStore.makeLexical(), sources, {
+      onProgress: (done, total) => Effect.sync(() => told.push([done, total]))
+    })
+    assert.deepStrictEqual(told, [[2, 3], [3, 3]])
   })
 )
