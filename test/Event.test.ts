@@ -45,6 +45,18 @@ it.effect("a stream from a place has the history and everything new: no gap, no 
     assert.deepStrictEqual(seqs(yield* Fiber.join(read)), [5, 6, 7, 8, 9, 10, 11, 12, 13, 14])
   }).pipe(Effect.provide(Event.EventLog.layer())))
 
+it.effect("a stream from the newest place, or from one yet to come, has only what comes after it", () =>
+  Effect.gen(function*() {
+    const log = yield* Event.EventLog
+    for (let i = 1; i <= 3; i++) yield* log.publish(noted(i))
+    const read = (after: number) =>
+      log.since(after).pipe(Stream.take(1), Stream.runCollect, Effect.forkChild({ startImmediately: true }))
+    const [newest, later] = [yield* read(3), yield* read(5)]
+    for (let i = 4; i <= 7; i++) yield* log.publish(noted(i))
+    assert.deepStrictEqual(seqs(yield* Fiber.join(newest)), [4])
+    assert.deepStrictEqual(seqs(yield* Fiber.join(later)), [6])
+  }).pipe(Effect.provide(Event.EventLog.layer())))
+
 it.effect("a reader that does not keep up loses the oldest, and holds up nobody", () =>
   Effect.gen(function*() {
     const log = yield* Event.EventLog

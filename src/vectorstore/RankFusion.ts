@@ -29,8 +29,8 @@ export interface Fused<A> {
 }
 
 /**
- * Every item once, best first. Equal scores keep the better place in any source, then the earlier source, then the
- * smaller key, so that the result does not depend on chance. A source without an item adds nothing to it.
+ * Every item once, best first. Equal scores keep the better place in any source, then the earlier source, which no two
+ * items share, so that the result does not depend on chance. A source without an item adds nothing to it.
  */
 export const fuse = <A>(rankings: ReadonlyArray<Ranking<A>>, { k = 60, key }: Options<A>): ReadonlyArray<Fused<A>> => {
   const found = new Map<string, Found<A>>()
@@ -57,10 +57,7 @@ export const fuse = <A>(rankings: ReadonlyArray<Ranking<A>>, { k = 60, key }: Op
     }
   })
   return Array.from(found, ([key, it]) => ({ key, it, score: sum(it.worths) }))
-    .sort((a, b) =>
-      b.score - a.score || a.it.bestRank - b.it.bestRank || a.it.bestSource - b.it.bestSource ||
-      a.key.length - b.key.length || (a.key < b.key ? -1 : 1)
-    )
+    .sort((a, b) => b.score - a.score || a.it.bestRank - b.it.bestRank || a.it.bestSource - b.it.bestSource)
     .map(({ it: { item, ranks }, key, score }) => ({ key, item, score, ranks }))
 }
 

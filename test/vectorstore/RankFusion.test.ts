@@ -14,12 +14,15 @@ it("sums weight / (k + rank) over the sources", () => {
   assert.deepStrictEqual([...fused[0]!.ranks], [["a", 2], ["b", 1]])
 })
 
-it("breaks ties by the better place, then the earlier source, then the smaller id", () => {
+it("breaks ties by the better place, then the earlier source", () => {
   const fused = fuse([{ source: "a", items: ["2", "1"] }, { source: "b", items: ["10", "1b"] }], { key })
   assert.deepStrictEqual(fused.map((it) => it.key), ["2", "10", "1", "1b"])
   // Both in both sources, crosswise: equal scores, equal best places, and the first source had "x" first.
   const crossed = fuse([{ source: "a", items: ["x", "w"] }, { source: "b", items: ["w", "x"] }], { key })
   assert.deepStrictEqual(crossed.map((it) => it.key), ["x", "w"])
+  // "x" is seen first, and "w" has its first place in the earlier source.
+  const lists = [["p", "q", "x"], ["w"], ["x"], ["r", "s", "w"]].map((items, i) => ({ source: `s${i}`, items }))
+  assert.deepStrictEqual(fuse(lists, { key }).slice(0, 2).map((it) => it.key), ["w", "x"])
 })
 
 it("counts an item once for each source, at its first place", () => {
