@@ -153,6 +153,17 @@ it.effect("resumes after the last id: no gap and no duplicate", () =>
     assert.deepStrictEqual(late.ids(), ids(208, 407, epoch))
   }).pipe(Effect.scoped, Effect.provide(served())))
 
+it.effect("an event that is both in the history and in what is just being sent comes once", () =>
+  Effect.gen(function*() {
+    const log = yield* Event.EventLog
+    yield* log.publish(noted("waits to be sent"))
+    const client = yield* listen(`${log.epoch}-0`)
+    yield* eventually(() => client.ids().length === 1, "no history")
+    yield* publish("next")
+    yield* eventually(() => client.text().includes("next"), "nothing new")
+    assert.deepStrictEqual(client.ids(), ids(1, 2, log.epoch))
+  }).pipe(Effect.scoped, Effect.provide(served())))
+
 it.effect("lets only so many listen, and the next one when somebody leaves", () =>
   Effect.gen(function*() {
     const first = yield* listen()
