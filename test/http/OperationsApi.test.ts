@@ -10,7 +10,7 @@ import * as ServiceLevel from "../../src/ServiceLevel.ts"
 import * as Telemetry from "../../src/Telemetry.ts"
 
 const made = Layer.unwrap(Effect.gen(function*() {
-  const rates = yield* Pipeline.make({ provider: "rates", timeout: "1 second" })
+  const rates = yield* Pipeline.make({ provider: "rates", timeout: "1 second", bulkhead: { limit: 4 } })
   const level = yield* ServiceLevel.make({ service: "shop" })
   return Operations.layer({ pipelines: [rates], levels: [levelOf(level)] })
 })).pipe(
@@ -50,7 +50,7 @@ it.effect("a level held by hand is told once, with the reason, and its release t
     ])
   }).pipe(Effect.provide(made)))
 
-it.effect("the snapshot tells which errors there were and how fast they burn the budget, and a hold's end", () =>
+it.effect("the snapshot tells which errors there were and how fast they burn the budget, what there is room for, and a hold's end", () =>
   Effect.gen(function*() {
     const { levels: [shop], snapshot } = yield* Operations
     yield* shop!.hold(1, "maintenance", "1 minute")
@@ -60,7 +60,8 @@ it.effect("the snapshot tells which errors there were and how fast they burn the
       if (outcome === "failure") recorder.error("NetworkError", 0)
       recorder.end(outcome, 10, 0)
     }
-    const { levels, services } = yield* snapshot
+    const { capacity, levels, services } = yield* snapshot
+    assert.deepStrictEqual(capacity.map(({ limit, queued, running }) => [limit, queued, running]), [[4, 0, 0]])
     assert.strictEqual(levels[0]?.heldUntil, 60_000)
     const rates = services.find(({ service }) => service === "rates")
     assert.deepStrictEqual(rates?.errors, { NETWORK: 1 })
