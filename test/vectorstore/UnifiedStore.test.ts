@@ -34,7 +34,7 @@ for (const { name, run } of StoreContract.cases()) {
       const unified = yield* UnifiedStore.make({
         sources: [
           { name: "memory", layer: Layer.provide(MemoryStore.layer(), Embedder.local) },
-          { name: "openai", layer: openai(emulator) }
+          { name: "openai", layer: openai(emulator, "10 seconds") }
         ]
       })
       yield* run(unified.store)
@@ -58,7 +58,7 @@ layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("over Post
           strategy: "AllAtOnce",
           sources: [
             { name: "neon", layer: NeonStore.layer({ schema: `unified_${i}` }) },
-            { name: "openai", layer: openai(emulator) }
+            { name: "openai", layer: openai(emulator, "10 seconds") }
           ]
         })
         yield* run(unified.store)

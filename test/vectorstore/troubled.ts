@@ -97,12 +97,12 @@ export const fill = Effect.fnUntraced(function*(stores: ReadonlyArray<{ readonly
   }
 })
 
-/** An OpenAI store that asks the emulator often and waits for it briefly. */
-export const openai = (emulator: OpenAiEmulator.Emulator) =>
+/** An OpenAI store that asks the emulator often and, where it is in trouble, waits for it briefly. */
+export const openai = (emulator: OpenAiEmulator.Emulator, requestTimeout: Duration.Input = "1 second") =>
   OpenAiStore.layer({
     apiKey: emulator.apiKey,
     baseURL: emulator.url,
     vectorStore: VectorStoreId.make(emulator.vectorStore),
     pollInterval: "2 millis",
-    requestTimeout: "1 second"
+    requestTimeout
   })
