@@ -12,12 +12,14 @@ import {
   ServiceUnavailableError,
   TemporaryFailureError
 } from "../../src/ProviderError.ts"
+import * as Served from "../../src/Served.ts"
 import { Fault, OpenAiEmulator } from "../../src/testing/index.ts"
 import * as StoreContract from "../../src/testing/storeContract.ts"
 import * as Embedder from "../../src/vectorstore/Embedder.ts"
 import { everyDocument } from "../../src/vectorstore/internal/requests.ts"
 import * as MemoryStore from "../../src/vectorstore/MemoryStore.ts"
 import * as NeonStore from "../../src/vectorstore/NeonStore.ts"
+import { lossesIn } from "../../src/vectorstore/UnifiedAnswer.ts"
 import * as UnifiedStore from "../../src/vectorstore/UnifiedStore.ts"
 import { DocumentId, type Filter, type Service } from "../../src/vectorstore/VectorStore.ts"
 import * as Embedded from "../embedded.ts"
@@ -65,6 +67,34 @@ layer(Database, { excludeTestServices: true, timeout: "60 seconds" })("over Post
         yield* unified.outbox.drained
       }), 60_000)
   })
+})
+
+// -- what an answer tells ------------------------------------------------------------------------------------------------
+
+it("an outcome tells how long to wait where that is known, and losses are of what has them", () => {
+  const value: UnifiedStore.UnifiedAnswer = {
+    mode: "lexical",
+    hits: [],
+    losses: ["OnlyStopWords"],
+    answered: [],
+    unfit: []
+  }
+  const retryAfter = Duration.seconds(3)
+  const served = Served.live(value, "c", {
+    failures: [
+      new Served.Failure({ provider: "a", category: "CircuitOpen", retryAfter }),
+      new Served.Failure({ provider: "b", category: "RATE_LIMIT", retryAfter }),
+      new Served.Failure({ provider: "d", category: "BulkheadFull" }),
+      new Served.Failure({ provider: "e", category: "NETWORK" })
+    ]
+  })
+  assert.deepStrictEqual(UnifiedStore.outcomes(served), [
+    { _tag: "Skipped", source: "a", reason: "CircuitOpen", retryAfter },
+    { _tag: "Failed", source: "b", category: "RATE_LIMIT", retryAfter },
+    { _tag: "Skipped", source: "d", reason: "BulkheadFull" },
+    { _tag: "Failed", source: "e", category: "NETWORK" }
+  ])
+  assert.deepStrictEqual([value, {}, undefined, { losses: "many" }].map(lossesIn), [1, 0, 0, 0])
 })
 
 // -- searching ---------------------------------------------------------------------------------------------------------
