@@ -139,16 +139,14 @@ export const make: (options?: Options) => Effect.Effect<Emulator, ListenFailed, 
       forget,
       load,
       outage: (millis) =>
-        // A moment for the answer to leave, then the outage.
-        Effect.sleep("20 millis").pipe(
-          Effect.andThen(Effect.suspend(() => {
-            outages++
-            return loopback.stop
-          })),
+        Effect.sync(() => outages++).pipe(
+          // A moment for the answer to leave, then the outage.
+          Effect.andThen(Effect.sleep("20 millis")),
+          Effect.andThen(Effect.suspend(() => loopback.stop)),
           Effect.andThen(Effect.sleep(millis)),
           // Of outages that overlap the last one ends it.
           Effect.andThen(Effect.suspend(() => --outages === 0 ? loopback.start : Effect.void)),
-          Effect.forkIn(scope),
+          Effect.forkIn(scope, { startImmediately: true }),
           Effect.asVoid
         )
     }

@@ -450,7 +450,7 @@ it.live("another process switches it by its control path", () =>
     assert.strictEqual((yield* emulator.requests)["vectorStores.retrieve"], 1)
     // Of two at once the longer one is the outage.
     const began = Date.now()
-    yield* Effect.all([1, 400].map((millis) => control("POST", "/_control/outage", { millis })), { concurrency: 2 })
+    yield* Effect.all([100, 400].map((millis) => control("POST", "/_control/outage", { millis })), { concurrency: 2 })
     assert.isTrue(Result.isFailure(yield* eventually(call, Result.isFailure)))
     assert.isTrue(Result.isSuccess(yield* eventually(call, Result.isSuccess)))
     assert.isAtLeast(Date.now() - began, 400)
