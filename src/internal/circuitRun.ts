@@ -68,7 +68,10 @@ const settle = <A, E>(
   core.settle(token, verdict, latencyMillis, now, openForMillis, weight)
 }
 
-/** Whether counting a failure needs no true look at the clock, which is a fifth of what one costs. */
+/**
+ * Whether counting a failure needs no true look at the clock: where every other call fails, 2.2 times a bare one instead
+ * of 2.5.
+ */
 const countsRoughly = ({ shedBelow, warmUpMillis }: CircuitRules): boolean => shedBelow === 0 && warmUpMillis === 0
 
 /**

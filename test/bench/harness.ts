@@ -37,7 +37,7 @@ export interface Goal {
   readonly of: string
   readonly per?: string
   readonly atMost: number
-  /** The case that does the least which any policy must, with nothing of ours in it: no `of` can be cheaper. */
+  /** The case that does the least which any policy must, with nothing of ours in it. */
   readonly floor?: string
 }
 
@@ -58,7 +58,7 @@ export interface Spread {
 
 export interface GoalResult extends Omit<Goal, "floor"> {
   readonly value: Spread
-  /** The floor over `per`: what is left of the goal for us on this machine. */
+  /** The floor over `per`, median. */
   readonly floor?: number
   /** Missed by more than 15 %. */
   readonly missed: boolean
@@ -144,11 +144,9 @@ export const runSuite = async (suite: Suite, options?: RunOptions): Promise<Resu
     cases: cases.map((self) => ({ name: self.name, nanos: spread(self.nanos) })),
     measures,
     goals: suite.goals.map(({ floor, ...goal }) => {
+      const base = goal.per === undefined ? undefined : nanos.get(goal.per)!
       const ratio = (of: string): Spread =>
-        goal.per === undefined
-          ? spread([weights.get(of)!])
-          : spread(nanos.get(of)!.map((nanos, round) => nanos / base[round]!))
-      const base = nanos.get(goal.per ?? "")!
+        spread(base === undefined ? [weights.get(of)!] : nanos.get(of)!.map((nanos, round) => nanos / base[round]!))
       const value = ratio(goal.of)
       return {
         ...goal,
